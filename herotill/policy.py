@@ -1,0 +1,154 @@
+"""What a plan lets a session do, and what happens at its end.
+
+A ServicePolicy is snapshotted into every grant (rule R12), every group allocation and every account, as a JSON object.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from herotill.errors import InvalidValue
+
+MAX_BITS_PER_SECOND = 4_000_000_000_000
+MAX_UNSIGNED_32 = 4_294_967_295
+
+
+class Counting(StrEnum):
+    """Which octets count (rule R14). Input is the subscriber's upload, output the download."""
+
+    SUM = "sum"
+    LARGER = "larger"
+    DOWNLOAD = "download"
+    UPLOAD = "upload"
+
+
+class Sharing(StrEnum):
+    """How several sessions share one grant (rule R15)."""
+
+    SHARED = "shared"  # each is told the remainder; interims keep them honest
+    STRICT = "strict"  # each reserves a slice; no overshoot even without interims
+
+
+class Ending(StrEnum):
+    """What happens when quota or time is used up (rule R16)."""
+
+    REJECT = "reject"
+    THROTTLE = "throttle"
+    POOL = "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A pair of rates in bits per second; None is unlimited."""
+
+    download_bits_per_second: int | None = None
+    upload_bits_per_second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePolicy:
+    """Rates, devices, sharing, pools and the endings of one grant or account.
+
+    Rates are bits per second, None unlimited. `slice_octets` is what a strict grant hands to one session at a time.
+    """
+
+    sharing: Sharing = Sharing.SHARED
+    slice_octets: int = 268_435_456
+    max_sessions: int | None = None
+    download_bits_per_second: int | None = None
+    upload_bits_per_second: int | None = None
+    at_quota: Ending = Ending.REJECT
+    at_expiry: Ending = Ending.REJECT
+    throttled_download_bits_per_second: int | None = None
+    throttled_upload_bits_per_second: int | None = None
+    address_pool: str | None = None
+    restricted_pool: str | None = None
+    suspended_pool: str | None = None
+    address_list: str | None = None
+    interim_interval_seconds: int = 600
+    idle_timeout_seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no NAS could obey.
+
+        Raises InvalidValue, naming the field.
+        """
+        _check_range(self, "slice_octets", 1, 2**62)
+        _check_range(self, "max_sessions", 1, 10_000)
+        _check_range(self, "interim_interval_seconds", 60, 86_400)
+        _check_range(self, "idle_timeout_seconds", 60, MAX_UNSIGNED_32)
+        for name in _RATE_FIELDS:
+            _check_range(self, name, 1, MAX_BITS_PER_SECOND)
+        for name in ("address_pool", "restricted_pool", "suspended_pool", "address_list"):
+            _check_text(self, name)
+        for name in ("at_quota", "at_expiry"):
+            self._check_ending(name)
+
+    def _check_ending(self, name: str) -> None:
+        ending = getattr(self, name)
+        if ending is Ending.POOL and self.restricted_pool is None:
+            raise InvalidValue(name, str(ending), "it needs restricted_pool")
+        if ending is Ending.THROTTLE and (
+            self.throttled_download_bits_per_second is None or self.throttled_upload_bits_per_second is None
+        ):
+            raise InvalidValue(name, str(ending), "it needs both throttled rates")
+
+    @property
+    def rates(self) -> Rates:
+        """The rates while there is something left."""
+        return Rates(self.download_bits_per_second, self.upload_bits_per_second)
+
+    @property
+    def throttled_rates(self) -> Rates:
+        """The rates at the end, where an ending is `throttle`."""
+        return Rates(self.throttled_download_bits_per_second, self.throttled_upload_bits_per_second)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the JSON object stored in the database: only what differs from the defaults."""
+        return {name: value for name, value in asdict(self).items() if value != _DEFAULTS[name]}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Read the JSON object. Raises InvalidValue for an unknown key or an impossible value."""
+        unknown = sorted(set(mapping) - set(_DEFAULTS))
+        if unknown:
+            raise InvalidValue(unknown[0], mapping[unknown[0]], f"a policy has {', '.join(_DEFAULTS)}")
+        values = dict(mapping)
+        for name, kind in _ENUM_FIELDS.items():
+            if name in values:
+                values[name] = _member(kind, name, values[name])
+        return cls(**values)
+
+
+_RATE_FIELDS = (
+    "download_bits_per_second",
+    "upload_bits_per_second",
+    "throttled_download_bits_per_second",
+    "throttled_upload_bits_per_second",
+)
+_ENUM_FIELDS: dict[str, type[StrEnum]] = {"sharing": Sharing, "at_quota": Ending, "at_expiry": Ending}
+_DEFAULTS = {field.name: field.default for field in fields(ServicePolicy)}
+
+
+def _member(kind: type[StrEnum], name: str, value: object) -> StrEnum:
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise InvalidValue(name, value, f"it is one of {', '.join(kind)}") from None
+
+
+def _check_range(policy: ServicePolicy, name: str, least: int, most: int) -> None:
+    value = getattr(policy, name)
+    if value is None:
+        return
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidValue(name, value, f"it is a whole number from {least} to {most}")
+
+
+def _check_text(policy: ServicePolicy, name: str) -> None:
+    value = getattr(policy, name)
+    if value is None:
+        return
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 253 or not value.isprintable():
+        raise InvalidValue(name, value, "it is printable text of 1 to 253 octets (RFC 2865 §5)")

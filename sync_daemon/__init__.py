@@ -1,0 +1,1 @@
+"""The keeper: the daemon and the `herotill` command."""
