@@ -1,7 +1,7 @@
 """The two ways a caller can be told no: a value that cannot be, and a wish the rules refuse."""
 
 
-class InvalidValue(ValueError):
+class InvalidValue(ValueError):  # noqa: N818 - it names what the operator did
     """A field holds something impossible. Nothing has been written.
 
     `field` is the name an operator knows (an option, a column), `value` what was given, `allowed` what would be right.

@@ -1,0 +1,189 @@
+"""Accounting-Requests, parsed (RFC 2866, 2869): what a NAS says of a session, or why it cannot be understood.
+
+The pairs are those rlm_python3 hands over: (name, value) text, enumerations by name, octets as 0x and digits.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from ipaddress import ip_address, ip_interface
+
+from herotill.metering import Counter, Reading
+
+MAX_DELAY = timedelta(days=7)
+
+
+class Status(StrEnum):
+    """Acct-Status-Type, the values that are metered (RFC 2866 §5.1)."""
+
+    START = "Start"
+    INTERIM = "Interim-Update"
+    STOP = "Stop"
+    ON = "Accounting-On"
+    OFF = "Accounting-Off"
+
+
+_STATUSES = {str(status): status for status in Status} | {"Alive": Status.INTERIM}
+_SESSION_STATUSES = frozenset({Status.START, Status.INTERIM, Status.STOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Why an accounting packet cannot be metered, as a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NasRestart:
+    """Accounting-On or -Off: every session of this NAS that began before `event_at` is over."""
+
+    status: Status
+    nas_address: str
+    event_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Start, Interim-Update or Stop of one session.
+
+    `event_at` is our receive time less Acct-Delay-Time, because NAS clocks lie. `seconds` is None where the NAS did not
+    send Acct-Session-Time. `details` holds the attributes kept for people: column name to text.
+    """
+
+    status: Status
+    session_key: str
+    username: str
+    nas_address: str
+    acct_session_id: str
+    calling_station_id: str
+    class_value: str | None
+    received_at: datetime
+    event_at: datetime
+    seconds: int | None
+    input: Counter
+    output: Counter
+    terminate_cause: str | None
+    details: dict[str, str]
+
+    def reading(self, started_at: datetime) -> Reading:
+        """Return the counters for the meter; a missing Acct-Session-Time is the time since the session started."""
+        seconds = self.seconds
+        if seconds is None:
+            seconds = max(0, int((self.event_at - started_at).total_seconds()))
+        return Reading(seconds, self.input, self.output)
+
+
+# Kept for people and for naming the session in a Disconnect-Request: attribute to column of radius.session.
+_DETAILS = {
+    "Called-Station-Id": "called_station_id",
+    "Framed-IP-Address": "framed_ip_address",
+    "Framed-IPv6-Address": "framed_ipv6_address",
+    "Framed-IPv6-Prefix": "framed_ipv6_prefix",
+    "Delegated-IPv6-Prefix": "delegated_ipv6_prefix",
+    "NAS-Identifier": "nas_identifier",
+    "NAS-Port-Id": "nas_port_id",
+    "NAS-Port-Type": "nas_port_type",
+    "Service-Type": "service_type",
+    "Framed-Protocol": "framed_protocol",
+}
+
+_ADDRESS_COLUMNS = frozenset(
+    column for column in _DETAILS.values() if column.endswith(("_address", "_prefix"))
+)
+
+
+def parse_accounting(
+    pairs: Iterable[Sequence[str]], nas_address: str, received_at: datetime
+) -> Report | NasRestart | Malformed:
+    """Return what the packet says. Never raises: a packet that makes no sense is Malformed."""
+    try:
+        return _parse(_first_of_each(pairs), nas_address, received_at)
+    except (ValueError, TypeError) as error:
+        return Malformed(str(error))
+
+
+def _first_of_each(pairs: Iterable[Sequence[str]]) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for name, value in pairs:
+        attributes.setdefault(name, value)
+    return attributes
+
+
+def _parse(
+    attributes: dict[str, str], nas_address: str, received_at: datetime
+) -> Report | NasRestart | Malformed:
+    status = _STATUSES.get(attributes.get("Acct-Status-Type", ""))
+    if status is None:
+        return Malformed(f"Acct-Status-Type {attributes.get('Acct-Status-Type')!r} is not metered")
+    ip_address(nas_address)
+    event_at = received_at - min(timedelta(seconds=_integer(attributes, "Acct-Delay-Time") or 0), MAX_DELAY)
+    if status not in _SESSION_STATUSES:
+        return NasRestart(status, nas_address, event_at)
+    for required in ("Acct-Session-Id", "User-Name"):
+        if not attributes.get(required):
+            return Malformed(f"{required} is missing")
+    return _report(attributes, status, nas_address, received_at, event_at)
+
+
+def _report(
+    attributes: dict[str, str], status: Status, nas_address: str, received_at: datetime, event_at: datetime
+) -> Report:
+    username, acct_session_id = attributes["User-Name"], attributes["Acct-Session-Id"]
+    calling_station_id = attributes.get("Calling-Station-Id", "")
+    return Report(
+        status=status,
+        session_key=session_key(username, nas_address, acct_session_id, calling_station_id),
+        username=username,
+        nas_address=nas_address,
+        acct_session_id=acct_session_id,
+        calling_station_id=calling_station_id,
+        class_value=attributes.get("Class"),
+        received_at=received_at,
+        event_at=event_at,
+        seconds=_integer(attributes, "Acct-Session-Time"),
+        input=_counter(attributes, "Acct-Input"),
+        output=_counter(attributes, "Acct-Output"),
+        terminate_cause=attributes.get("Acct-Terminate-Cause"),
+        details=_details(attributes),
+    )
+
+
+def session_key(username: str, nas_address: str, acct_session_id: str, calling_station_id: str) -> str:
+    """Return what the NAS says of a session, as 32 hexadecimal digits; a rebooted NAS may say the same of another."""
+    said = "\0".join((username, nas_address, acct_session_id, calling_station_id))
+    return hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()
+
+
+def _details(attributes: dict[str, str]) -> dict[str, str]:
+    found = {
+        column: attributes[name]
+        for name, column in _DETAILS.items()
+        if name in attributes and (column not in _ADDRESS_COLUMNS or _is_address(attributes[name]))
+    }
+    if "nas_port_id" not in found and "NAS-Port" in attributes:
+        found["nas_port_id"] = attributes["NAS-Port"]
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_interface(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _counter(attributes: dict[str, str], prefix: str) -> Counter:
+    return Counter(_integer(attributes, f"{prefix}-Octets") or 0, _integer(attributes, f"{prefix}-Gigawords"))
+
+
+def _integer(attributes: dict[str, str], name: str) -> int | None:
+    text = attributes.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFF_FFFF:
+        raise ValueError(f"{name} {text!r} is not a 32-bit number")
+    return int(text)

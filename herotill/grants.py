@@ -1,0 +1,204 @@
+"""Grants: what was given, what is left of it, when it ends, and in which order several of them burn.
+
+A grant (table `radius.entitlement`) is a number of octets and seconds with its own clocks (rules R12 to R14).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from herotill.policy import Counting, ServicePolicy
+from herotill.usage import NOTHING_USED, Usage, counted_octets
+
+FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
+
+
+class GrantEnd(StrEnum):
+    """Why a grant gives nothing any more."""
+
+    QUOTA = "quota"
+    TIME = "time"
+    EXPIRY = "expiry"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One grant and its use so far. A quota of None is unlimited; times are aware UTC."""
+
+    grant_id: int
+    plan_name: str
+    source: str
+    counting: Counting
+    priority: int
+    policy: ServicePolicy
+    granted_at: datetime
+    quota_octets: int | None = None
+    quota_seconds: int | None = None
+    used: Usage = NOTHING_USED
+    expires_at: datetime | None = None
+    seconds_after_first_use: int | None = None
+    seconds_after_last_use: int | None = None
+    first_used_at: datetime | None = None
+    last_used_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_reason: GrantEnd | None = None
+
+    @property
+    def used_octets(self) -> int:
+        """Octets used as this grant counts them; more than the quota after an overshoot."""
+        return counted_octets(self.counting, self.used)
+
+    @property
+    def remaining_octets(self) -> int | None:
+        """Octets left, never negative; None is unlimited."""
+        return None if self.quota_octets is None else max(0, self.quota_octets - self.used_octets)
+
+    @property
+    def remaining_seconds(self) -> int | None:
+        """Session seconds left, never negative; None is unlimited."""
+        return None if self.quota_seconds is None else max(0, self.quota_seconds - self.used.seconds)
+
+
+def grant_ends_at(grant: Grant, now: datetime) -> datetime | None:
+    """Return when the grant's clocks end it if it is used from `now` on; None is never (rule R13)."""
+    ends = [] if grant.expires_at is None else [grant.expires_at]
+    if grant.seconds_after_first_use is not None:
+        ends.append((grant.first_used_at or now) + timedelta(seconds=grant.seconds_after_first_use))
+    if grant.seconds_after_last_use is not None:
+        ends.append((grant.last_used_at or now) + timedelta(seconds=grant.seconds_after_last_use))
+    return min(ends, default=None)
+
+
+def grant_end(grant: Grant, now: datetime) -> GrantEnd | None:
+    """Return why the grant gives nothing at `now`, or None while it lives. The end instant itself is outside."""
+    if grant.ended_reason is not None:
+        return grant.ended_reason
+    if grant.remaining_octets == 0:
+        return GrantEnd.QUOTA
+    if grant.remaining_seconds == 0:
+        return GrantEnd.TIME
+    ends_at = grant_ends_at(grant, now)
+    return GrantEnd.EXPIRY if ends_at is not None and ends_at <= now else None
+
+
+def burn_order(grants: Iterable[Grant], now: datetime) -> list[Grant]:
+    """Return the grants alive at `now` in the order they burn: priority, earliest end, oldest (rule R14)."""
+    alive = [grant for grant in grants if grant_end(grant, now) is None]
+    alive.sort(key=lambda grant: _burn_key(grant, now))
+    return alive
+
+
+def _burn_key(grant: Grant, now: datetime) -> tuple[int, datetime, datetime, int]:
+    return (grant.priority, grant_ends_at(grant, now) or FAR_FUTURE, grant.granted_at, grant.grant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """What one report took from one grant; `grant` is the grant after it, None where nobody was granted anything."""
+
+    grant: Grant | None
+    usage: Usage
+
+
+def burn(grants: Iterable[Grant], usage: Usage, now: datetime) -> list[Burn]:
+    """Take `usage` from the grants in burn order and return what each gave; the parts sum to the whole.
+
+    What no living grant has room for is over-use: it goes to the last grant that gave, else to the one that ended last,
+    so that nothing a NAS counted is lost. A grant's octets and seconds fill independently; the first to be full ends it.
+    """
+    known = list(grants)
+    burns: list[Burn] = []
+    rest = usage
+    for grant in burn_order(known, now):
+        if not rest:
+            break
+        part = _room_for(grant, rest)
+        burns.append(Burn(_use(grant, part, now), part))
+        rest -= part
+    if rest:
+        _add_overuse(burns, known, rest, now)
+    return burns
+
+
+def _add_overuse(burns: list[Burn], known: list[Grant], rest: Usage, now: datetime) -> None:
+    if burns and burns[-1].grant is not None:
+        last = burns.pop()
+        burns.append(Burn(_use(burns_grant(last), rest, now), last.usage + rest))
+        return
+    ended = max(known, key=lambda grant: (grant.ended_at or now, grant.grant_id), default=None)
+    burns.append(Burn(None if ended is None else _use(ended, rest, now), rest))
+
+
+def burns_grant(taken: Burn) -> Grant:
+    """Return the grant of a burn that has one."""
+    assert taken.grant is not None  # noqa: S101 - the caller looked
+    return taken.grant
+
+
+def _use(grant: Grant, part: Usage, now: datetime) -> Grant:
+    return replace(grant, used=grant.used + part, first_used_at=grant.first_used_at or now, last_used_at=now)
+
+
+def _room_for(grant: Grant, usage: Usage) -> Usage:
+    """Return the part of `usage` the grant has room for."""
+    seconds = usage.seconds
+    if grant.quota_seconds is not None:
+        seconds = min(seconds, max(0, grant.quota_seconds - grant.used.seconds))
+    if grant.quota_octets is None:
+        return Usage(usage.input_octets, usage.output_octets, seconds)
+    input_octets, output_octets = _octets_room(grant, grant.quota_octets, usage)
+    return Usage(input_octets, output_octets, seconds)
+
+
+def _octets_room(grant: Grant, quota: int, usage: Usage) -> tuple[int, int]:
+    room = max(0, quota - grant.used_octets)
+    match grant.counting:
+        case Counting.SUM:
+            input_octets = min(usage.input_octets, room)
+            return input_octets, min(usage.output_octets, room - input_octets)
+        case Counting.LARGER:
+            return (
+                min(usage.input_octets, quota - grant.used.input_octets),
+                min(usage.output_octets, quota - grant.used.output_octets),
+            )
+        case Counting.DOWNLOAD:
+            return usage.input_octets, min(usage.output_octets, room)
+        case Counting.UPLOAD:
+            return min(usage.input_octets, room), usage.output_octets
+
+
+def grant_from_row(row: Mapping[str, Any]) -> Grant:
+    """Read a row of `radius.entitlement`, from the database or from JSON (times as ISO 8601 text)."""
+    reason = row["ended_reason"]
+    return Grant(
+        grant_id=row["entitlement_id"],
+        plan_name=row["plan_name"],
+        source=row["source"],
+        counting=Counting(row["counting"]),
+        priority=row["priority"],
+        policy=ServicePolicy.from_mapping(row["policy"]),
+        granted_at=_required_time(row["granted_at"]),
+        quota_octets=row["quota_octets"],
+        quota_seconds=row["quota_seconds"],
+        used=Usage(row["used_input_octets"], row["used_output_octets"], row["used_seconds"]),
+        expires_at=as_time(row["expires_at"]),
+        seconds_after_first_use=row["seconds_after_first_use"],
+        seconds_after_last_use=row["seconds_after_last_use"],
+        first_used_at=as_time(row["first_used_at"]),
+        last_used_at=as_time(row["last_used_at"]),
+        ended_at=as_time(row["ended_at"]),
+        ended_reason=None if reason is None else GrantEnd(reason),
+    )
+
+
+def as_time(value: datetime | str | None) -> datetime | None:
+    """Return an aware UTC time from a database value or its ISO 8601 text."""
+    return None if value is None else _required_time(value)
+
+
+def _required_time(value: datetime | str) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.astimezone(UTC)

@@ -1,0 +1,88 @@
+"""Session counters: 64-bit and monotonic, whatever a NAS loses, repeats, reorders or wraps.
+
+Acct-Input-Octets and Acct-Output-Octets are cumulative 32-bit counters (RFC 2866 §5.3, §5.4); Gigawords count their wraps
+(RFC 2869 §5.1, §5.2). Some NASes never send Gigawords: their wraps are inferred. Because counters are cumulative, a lost
+report costs nothing, and the total is the same in whatever order reports arrive.
+"""
+
+from dataclasses import dataclass
+
+from herotill.usage import NOTHING_USED, Usage
+
+WORD = 1 << 32
+MAX_LINK_BITS_PER_SECOND = 100_000_000_000
+"""No access link carries more; a wrap that would need more is a counter reset instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One direction as reported: the low 32 bits, and the Gigawords where the NAS sent them."""
+
+    low: int
+    gigawords: int | None = None
+
+    @property
+    def octets(self) -> int:
+        """The value taken literally."""
+        return ((self.gigawords or 0) << 32) + self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The counters of one report; `seconds` is Acct-Session-Time."""
+
+    seconds: int
+    input: Counter
+    output: Counter
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What is known of one session's counters."""
+
+    total: Usage = NOTHING_USED
+    sends_gigawords: bool = False
+
+
+UNREAD = Meter()
+
+
+def advance(meter: Meter, reading: Reading) -> Meter:
+    """Return the meter after one more report. No total ever goes down."""
+    gigawords = (
+        meter.sends_gigawords or reading.input.gigawords is not None or reading.output.gigawords is not None
+    )
+    elapsed = reading.seconds - meter.total.seconds
+    if reading.input.octets == 0 == reading.output.octets:
+        # Some NASes send Stops with zero counters (accel-ppp#273): they tell the time, not the octets.
+        return Meter(
+            Usage(
+                meter.total.input_octets, meter.total.output_octets, max(meter.total.seconds, reading.seconds)
+            ),
+            gigawords,
+        )
+    return Meter(
+        Usage(
+            _advance_octets(meter.total.input_octets, reading.input, elapsed, gigawords),
+            _advance_octets(meter.total.output_octets, reading.output, elapsed, gigawords),
+            max(meter.total.seconds, reading.seconds),
+        ),
+        gigawords,
+    )
+
+
+def _advance_octets(known: int, counter: Counter, elapsed: int, gigawords: bool) -> int:
+    if gigawords:
+        return max(known, counter.octets)
+    if elapsed < 0:
+        return _at_least(known, counter.low)
+    base = known - known % WORD
+    if counter.low >= known % WORD:
+        return base + counter.low
+    wrapped = base + WORD + counter.low
+    return wrapped if (wrapped - known) * 8 <= elapsed * MAX_LINK_BITS_PER_SECOND else known
+
+
+def _at_least(known: int, earlier_low: int) -> int:
+    """Return the total, knowing that an earlier report already showed `earlier_low`: a wrap between them was missed."""
+    return known if known >= earlier_low else known + WORD

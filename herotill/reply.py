@@ -1,0 +1,119 @@
+"""The neutral reply: what an Access-Accept grants a session, before any NAS dialect."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from herotill.grants import Grant, grant_ends_at
+from herotill.policy import Counting, Rates, ServicePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an Access-Accept says, before any dialect: None is unlimited or unsaid.
+
+    Octets are what this session may still use; input is the subscriber's upload, output the download.
+    """
+
+    session_timeout_seconds: int | None = None
+    idle_timeout_seconds: int | None = None
+    interim_interval_seconds: int | None = None
+    limit_total_octets: int | None = None
+    limit_input_octets: int | None = None
+    limit_output_octets: int | None = None
+    download_bits_per_second: int | None = None
+    upload_bits_per_second: int | None = None
+    address_pool: str | None = None
+    address_list: str | None = None
+
+
+Limits = tuple[int | None, int | None, int | None]
+"""Octets a session may still use: total, input, output; None is unlimited."""
+UNLIMITED: Limits = (None, None, None)
+
+
+def like_grants(alive: Sequence[Grant]) -> list[Grant]:
+    """Return the leading grants that one session can use one after the other without a change of service."""
+    first = alive[0]
+    run = [first]
+    for grant in alive[1:]:
+        if grant.policy != first.policy or grant.counting is not first.counting:
+            break
+        run.append(grant)
+    return run
+
+
+def shared_limits(run: Sequence[Grant]) -> Limits:
+    """Return what all grants of a run leave together; every session of the account is told the same."""
+    if any(grant.quota_octets is None for grant in run):
+        return UNLIMITED
+    total = sum(grant.remaining_octets or 0 for grant in run)
+    if run[0].counting is not Counting.LARGER:
+        return limits_for(run[0].counting, total, total, total)
+    quota = sum(grant.quota_octets or 0 for grant in run)
+    return limits_for(
+        Counting.LARGER,
+        total,
+        quota - sum(grant.used.input_octets for grant in run),
+        quota - sum(grant.used.output_octets for grant in run),
+    )
+
+
+def limits_for(counting: Counting, total: int, input_octets: int, output_octets: int) -> Limits:
+    """Return the limits on total, input and output octets that enforce a remainder counted this way."""
+    match counting:
+        case Counting.SUM:
+            return (total, None, None)
+        case Counting.LARGER:
+            return (None, max(0, input_octets), max(0, output_octets))
+        case Counting.DOWNLOAD:
+            return (None, None, output_octets)
+        case Counting.UPLOAD:
+            return (None, input_octets, None)
+
+
+def run_seconds(run: Sequence[Grant], now: datetime) -> int | None:
+    """Return how long a session on these grants may last: until the last ends, or their seconds are used."""
+    quotas = [grant.remaining_seconds for grant in run]
+    ends = [grant_ends_at(grant, now) for grant in run]
+    seconds = None if None in quotas else sum(quota for quota in quotas if quota is not None)
+    ends_at = None if None in ends else max(end for end in ends if end is not None)
+    return seconds_left(seconds, ends_at, now)
+
+
+def seconds_left(quota_seconds: int | None, ends_at: datetime | None, now: datetime) -> int | None:
+    """Return the whole seconds until the quota is used or `ends_at` is reached, at least 1; None is unbounded."""
+    bounds = [] if quota_seconds is None else [quota_seconds]
+    if ends_at is not None:
+        # Rounded up: a session must not end before what was paid for; the daemon ends it to the second.
+        bounds.append(-int(-(ends_at - now).total_seconds() // 1))
+    return max(1, min(bounds)) if bounds else None
+
+
+def reply_for(policy: ServicePolicy, limits: Limits, seconds: int | None) -> Reply:
+    """Return the reply of a session in good standing."""
+    return Reply(
+        session_timeout_seconds=seconds,
+        idle_timeout_seconds=policy.idle_timeout_seconds,
+        interim_interval_seconds=policy.interim_interval_seconds,
+        limit_total_octets=limits[0],
+        limit_input_octets=limits[1],
+        limit_output_octets=limits[2],
+        download_bits_per_second=policy.download_bits_per_second,
+        upload_bits_per_second=policy.upload_bits_per_second,
+        address_pool=policy.address_pool,
+        address_list=policy.address_list,
+    )
+
+
+def throttled_reply(policy: ServicePolicy) -> Reply:
+    """Return the reply for a session that goes on at the throttled rates."""
+    rates: Rates = policy.throttled_rates
+    return Reply(
+        idle_timeout_seconds=policy.idle_timeout_seconds,
+        interim_interval_seconds=policy.interim_interval_seconds,
+        download_bits_per_second=rates.download_bits_per_second,
+        upload_bits_per_second=rates.upload_bits_per_second,
+        address_pool=policy.address_pool,
+        address_list=policy.address_list,
+    )
