@@ -1,7 +1,7 @@
 """How people write octets, durations, rates and money, and how they are written back.
 
-Parsers are strict: a number needs its unit, a fraction must come out whole. Every `format_*` is exact, so that
-what is shown can be typed in again and means the same.
+Parsers are strict: a number needs its unit, a fraction must come out whole. Every `format_*` is exact, so
+that what is shown can be typed in again and means the same.
 """
 
 import re
@@ -31,9 +31,11 @@ _RATE_UNITS = {"Gbit/s": 10**9, "Mbit/s": 10**6, "kbit/s": 10**3, "bit/s": 1}
 _RATE_SPELLINGS = {"gbps": "Gbit/s", "mbps": "Mbit/s", "kbps": "kbit/s", "bps": "bit/s"}
 
 # ISO 4217: currencies whose minor unit is not a hundredth.
-_WITHOUT_MINOR_UNIT = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split()
-_WITH_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND".split()
-_MINOR_DIGITS = dict.fromkeys(_WITHOUT_MINOR_UNIT, 0) | dict.fromkeys(_WITH_THOUSANDTHS, 3)
+_MINOR_DIGITS_OF = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+_MINOR_DIGITS = {code: digits for digits, codes in _MINOR_DIGITS_OF.items() for code in codes.split()}
 
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,12})?)\s*([A-Za-z/]+)", re.ASCII)
 _DURATION = re.compile(r"(?:[0-9]{1,12}[wdhms])+", re.ASCII)
