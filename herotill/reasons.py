@@ -14,6 +14,7 @@ class Reason(StrEnum):
     THROTTLED = "throttled"
     SUSPENDED_POOL = "suspended-pool"
     BAD_CREDENTIALS = "bad-credentials"
+    UNKNOWN_USER = "unknown-user"
     DISABLED = "disabled"
     UNVERIFIED = "unverified"
     SUSPENDED = "suspended"
@@ -29,6 +30,7 @@ class Reason(StrEnum):
 # Unknown user and wrong password share a sentence, so that answers do not reveal whether a code exists (rule R10).
 REPLY_MESSAGES: dict[Reason, str] = {
     Reason.BAD_CREDENTIALS: "User name or password is wrong.",
+    Reason.UNKNOWN_USER: "User name or password is wrong.",
     Reason.DISABLED: "This account is disabled. Please contact your provider.",
     Reason.UNVERIFIED: "This account is not verified yet. Please verify it first.",
     Reason.SUSPENDED: "This account is suspended. Please pay the open bill.",

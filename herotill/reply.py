@@ -1,8 +1,9 @@
 """The neutral reply: what an Access-Accept grants a session, before any NAS dialect."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from zlib import crc32
 
 from herotill.grants import Grant, grant_ends_at
 from herotill.policy import Counting, Rates, ServicePolicy
@@ -117,3 +118,16 @@ def throttled_reply(policy: ServicePolicy) -> Reply:
         address_pool=policy.address_pool,
         address_list=policy.address_list,
     )
+
+
+def spread_interim_interval(reply: Reply, login_id: str) -> Reply:
+    """Return the reply with its interim interval moved by up to a tenth, so that NASes do not march in step.
+
+    RFC 2869 §5.16: at least 60 seconds.
+    """
+    interval = reply.interim_interval_seconds
+    if interval is None:
+        return reply
+    tenth = interval // 10
+    spread = interval - tenth + crc32(login_id.encode()) % (2 * tenth + 1)
+    return replace(reply, interim_interval_seconds=max(60, spread))

@@ -1,0 +1,46 @@
+"""Reports that are journalled but not metered yet, laid over a snapshot: a login right after a Stop sees that Stop."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from herotill.accounting import Report
+from herotill.grants import Grant, burn
+from herotill.sessions import Session, apply_report, begin_session, session_of
+from herotill.snapshot import AccountSnapshot
+from herotill.usage import Usage
+
+
+def lay_over(snapshot: AccountSnapshot, reports: Iterable[tuple[Report, str | None]]) -> AccountSnapshot:
+    """Return the snapshot as it will be once these reports, each with its login id, are metered."""
+    sessions = {session.acct_unique_id: session for session in snapshot.sessions}
+    grants = snapshot.grants
+    for report, login_id in reports:
+        known = [s for s in sessions.values() if s.session_key == report.session_key]
+        session = session_of(report, login_id, known) or begin_session(report, snapshot.username, login_id)
+        after, usage = apply_report(session, report)
+        sessions[after.acct_unique_id] = after
+        grants = _burn_from(grants, usage, report.event_at)
+    live = tuple(session for session in sessions.values() if session.stopped_at is None)
+    return replace(snapshot, sessions=live, grants=grants)
+
+
+def with_pending_logins(snapshot: AccountSnapshot, pending: Iterable[Session]) -> AccountSnapshot:
+    """Return the snapshot with logins that were accepted moments ago and whose Start has not arrived."""
+    known_logins = {session.login_id for session in snapshot.sessions}
+    known_devices = {session.calling_station_id for session in snapshot.sessions}
+    waiting = tuple(
+        session
+        for session in pending
+        if session.login_id not in known_logins and session.calling_station_id not in known_devices
+    )
+    return replace(snapshot, sessions=snapshot.sessions + waiting) if waiting else snapshot
+
+
+def _burn_from(grants: tuple[Grant, ...], usage: Usage, at: datetime) -> tuple[Grant, ...]:
+    if not usage:
+        return grants
+    burned = {
+        taken.grant.grant_id: taken.grant for taken in burn(grants, usage, at) if taken.grant is not None
+    }
+    return tuple(burned.get(grant.grant_id, grant) for grant in grants)

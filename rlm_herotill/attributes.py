@@ -1,0 +1,117 @@
+"""Attribute pairs: read from a request, and made fit to be returned.
+
+FreeRADIUS turns a value it cannot parse into 0 and still sends the Accept, interprets backslashes, and adds with `=` only
+what is absent; so every pair is checked against the dictionary, escaped, and carries an operator that does what it says.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from herotill.decision import LoginRequest
+from herotill.dictionary import invalid_because
+from herotill.snapshot import Row
+
+Pairs = Sequence[tuple[str, str]]
+ReplyPair = tuple[str, str, str]
+"""Name, operator, value."""
+
+SOURCE = "Tmp-String-0"
+"""Where unlang puts the packet's source address; see sites-available/herotill."""
+SECTION = "Tmp-String-1"
+"""Where unlang says from which section it calls, where one hook serves several."""
+LOGIN_ID = "Tmp-String-2"
+"""Where authorize leaves the login id for post-auth."""
+
+MESSAGE_AUTHENTICATOR: ReplyPair = ("Message-Authenticator", ":=", "0x00")
+"""First in every Access reply (CVE-2024-3596); FreeRADIUS fills in the value."""
+
+KNOWN_GOOD_PASSWORDS = frozenset(
+    {
+        "Cleartext-Password",
+        "NT-Password",
+        "Crypt-Password",
+        "MD5-Password",
+        "SMD5-Password",
+        "SHA-Password",
+        "SSHA-Password",
+        "SHA2-Password",
+        "Password-With-Header",
+    }
+)
+_OPERATORS = {"=": "=", ":=": ":=", "+=": "+=", "==": ":="}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """What a hook needs of an Access-Request."""
+
+    source: str
+    section: str
+    login_id: str
+    username: str
+    calling_station_id: str
+    called_station_id: str
+
+
+def first(pairs: Iterable[Sequence[str]], name: str) -> str:
+    """Return the first value of an attribute, or empty text."""
+    for pair in pairs:
+        if pair[0] == name:
+            return pair[1]
+    return ""
+
+
+def parse_access_request(pairs: Pairs) -> AccessRequest:
+    """Read the request; what is absent is empty text."""
+    # Reversed, because dict keeps the last of equal names and the first one is meant.
+    found = dict(reversed(pairs))
+    return AccessRequest(
+        found.get(SOURCE, ""),
+        found.get(SECTION, ""),
+        found.get(LOGIN_ID, ""),
+        found.get("User-Name", ""),
+        found.get("Calling-Station-Id", ""),
+        found.get("Called-Station-Id", ""),
+    )
+
+
+def login_request(request: AccessRequest) -> LoginRequest:
+    """Return what the rules need, with a login id of its own."""
+    return LoginRequest(request.username, secrets.token_hex(8), request.calling_station_id, request.source)
+
+
+def password_pairs(rows: Iterable[Row]) -> tuple[ReplyPair, ...]:
+    """Return the known good passwords for FreeRADIUS's control list."""
+    return tuple(
+        (row.attribute, ":=", escape(row.value)) for row in rows if row.attribute in KNOWN_GOOD_PASSWORDS
+    )
+
+
+def checked_pairs(pairs: Iterable[tuple[str, str]], complain: Callable[[str], None]) -> list[ReplyPair]:
+    """Return rendered pairs fit for the reply list; one that would be misread is left out and complained of."""
+    return [(name, ":=", escape(value)) for name, value in pairs if _is_sound(name, value, complain)]
+
+
+def checked_rows(rows: Iterable[Row], complain: Callable[[str], None]) -> list[ReplyPair]:
+    """Return the operator's own radreply and radgroupreply rows, likewise checked."""
+    pairs: list[ReplyPair] = []
+    for row in rows:
+        operator = _OPERATORS.get(row.op)
+        if operator is None:
+            complain(f"{row.attribute} {row.op} {row.value!r}: the operator of a reply row is =, := or +=")
+        elif _is_sound(row.attribute, row.value, complain):
+            pairs.append((row.attribute, operator, escape(row.value)))
+    return pairs
+
+
+def _is_sound(name: str, value: str, complain: Callable[[str], None]) -> bool:
+    reason = invalid_because(name, value)
+    if reason is not None:
+        complain(f"{name} = {value!r} is not sent: {reason}")
+    return reason is None
+
+
+def escape(value: str) -> str:
+    """Return a value as FreeRADIUS's parser of double-quoted strings reads it back unchanged."""
+    return value.replace("\\", "\\\\").encode("utf-8", "replace").decode()

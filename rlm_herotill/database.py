@@ -1,0 +1,224 @@
+"""PostgreSQL at packet time: one connection for statements, one that listens, and a deadline on everything.
+
+A hook must never wait for a database that is slow, paused or gone. statement_timeout is the server's, and a stopped server
+does not keep it, so every wait of libpq goes through a callback with a deadline of ours. Connections are made by the
+background thread only; a hook finds one or is told Unavailable.
+"""
+
+import contextlib
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+CHANNELS = ("herotill_account", "herotill_nas", "herotill_usage")
+CONNECT_SECONDS = 3.0
+FIRST_CONNECTION_SECONDS = 1.0
+HEARTBEAT_SECONDS = 2.0
+RETRY_SECONDS = 0.5
+
+Execute = Callable[..., list[tuple[Any, ...]]]
+"""Run a statement with its parameters and return the rows."""
+
+_deadline = threading.local()
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the world, not a mistake
+    """The database did not answer in time, or there is no connection."""
+
+
+def _wait_with_deadline(connection: Any) -> None:
+    """Wait for libpq as psycopg2.extras.wait_select does, but no longer than this thread's deadline."""
+    poller = select.poll()
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        left = getattr(_deadline, "at", 0.0) - time.monotonic()
+        if left <= 0:
+            raise Unavailable("the database did not answer in time")
+        poller.register(
+            connection.fileno(), select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
+        )
+        poller.poll(left * 1000)
+
+
+class Database:
+    """Statements with a deadline, and notifications.
+
+    `on_notify(channel, payload, execute)` and `on_connect(execute)` are called from the background thread; the
+    latter after every (re)connection, before it counts as healthy.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        statement_timeout_ms: int,
+        on_notify: Callable[[str, str, Execute], None],
+        on_connect: Callable[[Execute], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._dsn = dsn
+        self._timeout_seconds = statement_timeout_ms / 1000
+        self._on_notify = on_notify
+        self._on_connect = on_connect
+        self._log = log
+        self._connection: Any = None
+        self._listening: Any = None
+        self._ready = threading.Event()
+        self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopping = False
+        self._tried = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether changes in the database would be heard: only then may memory accept a login."""
+        return self._listening is not None
+
+    def start(self) -> None:
+        """Start the background thread. Called by the first request, never by instantiate, which `-C` runs too."""
+        psycopg2.extensions.set_wait_callback(_wait_with_deadline)
+        self._thread = threading.Thread(target=self._keep_connected, name="herotill-database", daemon=True)
+        self._thread.start()
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows. Raises Unavailable within the statement timeout."""
+        connection = self._take_connection()
+        try:
+            rows = _execute(connection, statement, parameters, self._timeout_seconds)
+        except (Unavailable, psycopg2.Error) as error:
+            self._discard(connection)
+            raise Unavailable(str(error).strip()) from error
+        self._connection = connection
+        return rows
+
+    def _take_connection(self) -> Any:
+        connection, self._connection = self._connection, None
+        if connection is None and not self._tried:
+            # The very first request: give the connection a moment to come up.
+            self._ready.wait(FIRST_CONNECTION_SECONDS)
+            connection, self._connection = self._connection, None
+        if connection is None:
+            raise Unavailable("there is no connection to the database")
+        return connection
+
+    def _discard(self, connection: Any) -> None:
+        _close(connection)
+        self._wake()
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._wake_descriptor, 1)
+
+    def _was_woken(self) -> bool:
+        try:
+            return os.eventfd_read(self._wake_descriptor) > 0
+        except BlockingIOError:
+            return False
+
+    def _keep_connected(self) -> None:
+        complained = False
+        while not self._stopping:
+            try:
+                self._connect_and_listen()
+                complained = False
+            except (Unavailable, psycopg2.Error, OSError) as error:
+                self._disconnect()
+                if not complained and not self._stopping:
+                    self._log(f"the database is not available, retrying: {str(error).strip()}")
+                    complained = True
+                self._tried = True
+                self._ready.set()
+                self._wait_to_retry()
+        self._disconnect()
+
+    def _wait_to_retry(self) -> None:
+        select.select([self._wake_descriptor], [], [], RETRY_SECONDS)
+        self._was_woken()
+
+    def _connect_and_listen(self) -> None:
+        listening = self._connect("herotill listen")
+        try:
+            for channel in CHANNELS:
+                _execute(listening, f"LISTEN {channel}", (), CONNECT_SECONDS)
+            self._on_connect(_executor(listening))
+        except BaseException:
+            _close(listening)
+            raise
+        self._connection = self._connect("herotill packet time")
+        self._listening = listening
+        self._tried = True
+        self._ready.set()
+        self._listen(listening)
+
+    def _connect(self, application_name: str) -> Any:
+        _deadline.at = time.monotonic() + CONNECT_SECONDS
+        connection = psycopg2.connect(self._dsn, application_name=application_name)
+        connection.autocommit = True
+        milliseconds = int(self._timeout_seconds * 1000)
+        _execute(
+            connection, f"SET statement_timeout = {milliseconds}; SET TimeZone = 'UTC'", (), CONNECT_SECONDS
+        )
+        return connection
+
+    def _listen(self, listening: Any) -> None:
+        execute = _executor(listening)
+        poller = select.poll()
+        poller.register(listening.fileno(), select.POLLIN)
+        poller.register(self._wake_descriptor, select.POLLIN)
+        while not self._stopping:
+            if poller.poll(HEARTBEAT_SECONDS * 1000 / 2):
+                listening.poll()
+            else:
+                _execute(listening, "SELECT 1", (), HEARTBEAT_SECONDS)
+            while listening.notifies:
+                notification = listening.notifies.pop(0)
+                self._on_notify(notification.channel, notification.payload, execute)
+            if self._was_woken() and not self._stopping:
+                self._connection = self._connection or self._connect("herotill packet time")
+
+    def _disconnect(self) -> None:
+        listening, self._listening = self._listening, None
+        connection, self._connection = self._connection, None
+        for open_connection in (listening, connection):
+            if open_connection is not None:
+                _close(open_connection)
+
+    def stop(self) -> None:
+        """End the background thread and close both connections."""
+        self._stopping = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join(HEARTBEAT_SECONDS * 2)
+
+
+def _executor(connection: Any) -> Execute:
+    def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return _execute(connection, statement, parameters, CONNECT_SECONDS)
+
+    return execute
+
+
+def _execute(
+    connection: Any, statement: str, parameters: Sequence[Any], timeout_seconds: float
+) -> list[tuple[Any, ...]]:
+    _deadline.at = time.monotonic() + timeout_seconds
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+def _close(connection: Any) -> None:
+    with contextlib.suppress(psycopg2.Error):
+        connection.close()
+
+
+def changed_accounts(payload: str) -> list[str] | None:
+    """Return the account names of a notification; None means any of them may have changed."""
+    if not payload:
+        return None
+    names = json.loads(payload)
+    return names if isinstance(names, list) else None

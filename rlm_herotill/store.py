@@ -1,0 +1,209 @@
+"""Account snapshots: read through from the database, kept in memory, fresh by notification.
+
+A snapshot in memory may serve a login only while notifications are heard. What this node has journalled and the meter has
+not applied is laid over it, as are logins accepted moments ago. Owns what is remembered between hooks; decides nothing.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from herotill.accounting import Report, parse_accounting
+from herotill.class_token import verify_class
+from herotill.decision import GrantAllocation, LoginRequest, Preparation, ReserveSlice, StartFirstUse
+from herotill.overlay import lay_over, with_pending_logins
+from herotill.sessions import Session
+from herotill.snapshot import AccountSnapshot, snapshot_from_json
+from rlm_herotill.attributes import first
+from rlm_herotill.database import Database, Execute, changed_accounts
+from rlm_herotill.journal import Position
+from rlm_herotill.nas import SELECT_NASES, NasDirectory
+from rlm_herotill.settings import PacketTimeSettings
+
+SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
+GRANT_ALLOCATION = "SELECT radius.grant_allocation(%s, %s, %s, %s)"
+START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
+RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
+
+PENDING_LOGIN_LIFETIME = timedelta(seconds=60)
+UNMETERED_LIMIT = 200_000
+
+Unmetered = tuple[Position, int, str, Sequence[Sequence[str]]]
+"""Position, receive time in microseconds, source address, and the pairs of one journalled accounting record."""
+
+
+class SnapshotStore:
+    """The accounts and NASes this node knows."""
+
+    def __init__(self, settings: PacketTimeSettings, log: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._log = log
+        self._snapshots: dict[str, AccountSnapshot | None] = {}
+        self._loading: str | None = None
+        self._loading_was_changed = False
+        self._unmetered: dict[str, deque[Unmetered]] = {}
+        self._unmetered_count = 0
+        self._pending: dict[str, list[Session]] = {}
+        self.nases = NasDirectory()
+        self._database = Database(
+            settings.dsn, settings.statement_timeout_ms, self._notified, self._connected, log
+        )
+        self._started = False
+
+    def start(self) -> None:
+        """Connect, from the first request on."""
+        if not self._started:
+            self._started = True
+            self._database.start()
+
+    def stop(self) -> None:
+        """Close everything."""
+        if self._started:
+            self._database.stop()
+
+    # -- snapshots
+
+    def account(self, username: str, now: datetime) -> tuple[AccountSnapshot | None, bool]:
+        """Return the account, and whether it came from memory. Raises Unavailable."""
+        if self._database.is_listening and username in self._snapshots:
+            return self._lay_over(username, self._snapshots[username], now), True
+        return self.reload(username, now), False
+
+    def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
+        """Return the account as the database has it now. Raises Unavailable."""
+        self._loading, self._loading_was_changed = username, False
+        try:
+            document = self._database.execute(SELECT_SNAPSHOT, (username,))[0][0]
+        finally:
+            self._loading = None
+        snapshot = None if document is None else snapshot_from_json(document)
+        # Unknown names are not kept: guesses must not push accounts out of memory.
+        if snapshot is not None and not self._loading_was_changed:
+            self._keep(username, snapshot)
+        return self._lay_over(username, snapshot, now)
+
+    def _keep(self, username: str, snapshot: AccountSnapshot) -> None:
+        while len(self._snapshots) >= self._settings.snapshot_limit > 0:
+            self._snapshots.pop(next(iter(self._snapshots)), None)
+        if self._settings.snapshot_limit:
+            self._snapshots[username] = snapshot
+
+    def prepare(self, request: LoginRequest, step: Preparation, now: datetime) -> bool:
+        """Commit one side effect of a login; say whether it changed anything. Raises Unavailable."""
+        match step:
+            case GrantAllocation(key, until):
+                rows = self._database.execute(GRANT_ALLOCATION, (request.username, key, now, until))
+            case StartFirstUse(grant_id):
+                rows = self._database.execute(START_FIRST_USE, (grant_id, now))
+            case ReserveSlice(grant_id, octets, until):
+                rows = self._database.execute(RESERVE_SLICE, (request.login_id, grant_id, octets, now, until))
+        self._snapshots.pop(request.username, None)
+        return bool(rows[0][0])
+
+    # -- what this node knows before the database does
+
+    def note_accounting(
+        self, position: Position, received_at_us: int, nas_address: str, pairs: Sequence[Sequence[str]]
+    ) -> None:
+        """Remember a journalled record until the meter has applied it."""
+        if self._unmetered_count >= UNMETERED_LIMIT:
+            # The meter has been away for long: keep answering, from the database alone.
+            self._unmetered, self._unmetered_count = {}, 0
+        username = first(pairs, "User-Name")
+        self._unmetered.setdefault(username, deque()).append((position, received_at_us, nas_address, pairs))
+        self._unmetered_count += 1
+        if (pending := self._pending.get(username)) is not None:
+            device = first(pairs, "Calling-Station-Id")
+            self._pending[username] = [s for s in pending if s.calling_station_id != device]
+
+    def note_login(self, request: LoginRequest, now: datetime) -> None:
+        """Count an accepted login as a session until its Start arrives, so that two at once cannot both be the last."""
+        if request.calling_station_id:
+            recent = [s for s in self._pending.get(request.username, ()) if _is_recent(s, now)]
+            self._pending[request.username] = [*recent, _pending_session(request, now)]
+            if len(self._pending) > self._settings.snapshot_limit:
+                self._pending.pop(next(iter(self._pending)))
+
+    def _lay_over(
+        self, username: str, snapshot: AccountSnapshot | None, now: datetime
+    ) -> AccountSnapshot | None:
+        if snapshot is None:
+            return None
+        if (records := self._unmetered.get(username)) is not None:
+            snapshot = lay_over(snapshot, self._reports(records))
+        if (pending := self._pending.get(username)) is not None:
+            snapshot = with_pending_logins(snapshot, [s for s in pending if _is_recent(s, now)])
+        return snapshot
+
+    def _reports(self, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
+        reports: list[tuple[Report, str | None]] = []
+        for _, received_at_us, nas_address, pairs in list(records):
+            received_at = datetime.fromtimestamp(received_at_us / 1_000_000, UTC)
+            report = parse_accounting(pairs, nas_address, received_at)
+            if isinstance(report, Report):
+                token = verify_class(self._settings.class_secret, report.class_value or "")
+                reports.append((report, None if token is None else token.login_id))
+        return reports
+
+    # -- called from the database's thread
+
+    def _connected(self, execute: Execute) -> None:
+        """What changed while nobody listened is unknown: start over."""
+        self._snapshots.clear()
+        self._loading_was_changed = True
+        self._load_nases(execute(SELECT_NASES))
+
+    def _load_nases(self, rows: Sequence[Sequence[Any]]) -> None:
+        for name in self.nases.replace(rows):
+            self._log(f"NAS {name!r} is neither an address nor a network (RFC 4632); it is ignored")
+
+    def _notified(self, channel: str, payload: str, execute: Execute) -> None:
+        if channel == "herotill_nas":
+            self._load_nases(execute(SELECT_NASES))
+        elif channel == "herotill_usage":
+            self._metered(json.loads(payload))
+        else:
+            self._forget(changed_accounts(payload))
+
+    def _metered(self, applied: dict[str, Any]) -> None:
+        self._forget(applied["accounts"])
+        if applied["node"] != self._settings.node:
+            return
+        position = (applied["segment"], applied["offset"])
+        for username in applied["user_names"]:
+            records = self._unmetered.get(username)
+            while records and records[0][0] <= position:
+                records.popleft()
+                self._unmetered_count -= 1
+            if not records:
+                self._unmetered.pop(username, None)
+
+    def _forget(self, usernames: list[str] | None) -> None:
+        if usernames is None:
+            self._snapshots.clear()
+            self._loading_was_changed = True
+            return
+        for username in usernames:
+            self._snapshots.pop(username, None)
+            if username == self._loading:
+                self._loading_was_changed = True
+
+
+def _is_recent(session: Session, now: datetime) -> bool:
+    return now - session.started_at < PENDING_LOGIN_LIFETIME
+
+
+def _pending_session(request: LoginRequest, now: datetime) -> Session:
+    return Session(
+        acct_unique_id=f"pending:{request.login_id}",
+        session_key="",
+        username=request.username,
+        nas_address=request.nas_address,
+        acct_session_id="",
+        calling_station_id=request.calling_station_id,
+        login_id=request.login_id,
+        started_at=now,
+        last_report_at=now,
+    )
