@@ -181,9 +181,7 @@ def take_due(
     with connection.cursor() as cursor:
         cursor.execute(TAKE_DUE, parameters)
         rows = sorted(cursor.fetchall())
-    return [
-        DueRequest(row[0], row[1], Action(row[2]), *row[3:5], ip_address(row[5]), *row[6:]) for row in rows
-    ]
+    return [_due_request(*row) for row in rows]
 
 
 def seconds_to_next(connection: Connection, full_nas_addresses: Collection[IpAddress] = ()) -> float | None:
