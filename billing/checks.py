@@ -1,0 +1,97 @@
+"""What names, secrets, phones and addresses may look like. Pure; every refusal names its field."""
+
+import re
+from zoneinfo import ZoneInfo
+
+from herotill.errors import InvalidValue
+from herotill.policy import ServicePolicy
+
+MAX_NAME_CHARACTERS = 120
+MAX_USERNAME_OCTETS = 128
+MAX_SECRET_OCTETS = 128  # User-Password holds no more (RFC 2865 §5.2)
+MIN_SECRET_CHARACTERS = 4
+
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
+_USERNAME = re.compile(r"[^\s\\]+")
+
+
+def check_name(field: str, name: str) -> None:
+    """A name of a plan, group or customer: one printable line."""
+    if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidValue(
+            field, name, f"it is one line of 1 to {MAX_NAME_CHARACTERS} characters, no spaces around it"
+        )
+
+
+def check_group_name(name: str) -> None:
+    """A group's name; ':' separates the parts of an allocation's key."""
+    check_name("name", name)
+    if ":" in name:
+        raise InvalidValue("name", name, "a group's name has no ':'")
+
+
+def check_username(username: str) -> None:
+    """A user name as a NAS sends it: no blanks, no control characters, no backslash."""
+    fits = len(username.encode("utf-8", "replace")) <= MAX_USERNAME_OCTETS
+    if not fits or not username.isprintable() or not _USERNAME.fullmatch(username):
+        raise InvalidValue(
+            "user", username, f"it is 1 to {MAX_USERNAME_OCTETS} octets without blanks and backslashes"
+        )
+
+
+def check_secret(secret: str) -> None:
+    """A password. The refusal does not repeat it."""
+    fits = (
+        len(secret) >= MIN_SECRET_CHARACTERS and len(secret.encode("utf-8", "replace")) <= MAX_SECRET_OCTETS
+    )
+    if not fits or not secret.isprintable():
+        raise InvalidValue(
+            "password",
+            "…",
+            f"it is {MIN_SECRET_CHARACTERS} to {MAX_SECRET_OCTETS} printable characters on one line",
+        )
+
+
+def normal_phone(phone: str | None) -> str | None:
+    """Return a phone number as E.164: `00` becomes `+`; blanks, dashes and brackets go."""
+    if phone is None:
+        return None
+    digits = re.sub(r"[\s().-]", "", phone)
+    digits = re.sub(r"^00", "+", digits)
+    if not _PHONE.fullmatch(digits):
+        raise InvalidValue("phone", phone, "it is international (E.164), like +254712345678")
+    return digits
+
+
+def check_email(email: str | None) -> None:
+    """An e-mail address, as far as that can be seen from outside."""
+    if email is not None and (len(email) > 254 or not email.isprintable() or not _EMAIL.fullmatch(email)):
+        raise InvalidValue("email", email, "it is an address like name@example.org")
+
+
+def check_time_zone(name: str) -> None:
+    """A time zone of the IANA database."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):
+        raise InvalidValue("time_zone", name, "it is a name like Africa/Nairobi or UTC") from None
+
+
+def check_cycle_day(cycle_day: int) -> None:
+    """The day a monthly cycle begins on."""
+    if not 1 <= cycle_day <= 31:
+        raise InvalidValue("cycle_day", cycle_day, "it is a day of the month, 1 to 31")
+
+
+def check_policy(*layers: dict[str, object]) -> None:
+    """Policies laid over one another must make one a NAS can obey."""
+    merged: dict[str, object] = {}
+    for layer in layers:
+        merged |= layer
+    ServicePolicy.from_mapping(merged)
+
+
+def escape_like(search: str) -> str:
+    """Return a LIKE pattern that finds `search` anywhere, whatever characters it has."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", search) + "%"

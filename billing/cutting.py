@@ -1,0 +1,39 @@
+"""Cutting live sessions: the Disconnect-Requests go into the outbox in the transaction that is their cause."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+# One request per live session. The transaction's number makes the key unique to this change and the same within it.
+_CUT_SESSIONS = text("""
+    INSERT INTO radius.coa_request (request_key, action, reason, username, acct_unique_id, nas_address,
+                                    session_attributes, caused_at)
+    SELECT 'disconnect:' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
+           'disconnect', :reason, username, acct_unique_id, nas_address,
+           jsonb_strip_nulls(jsonb_build_object(
+               'User-Name', username,
+               'Acct-Session-Id', acct_session_id,
+               'Framed-IP-Address', host(framed_ip_address),
+               'Calling-Station-Id', nullif(calling_station_id, ''),
+               'NAS-Port-Id', nas_port_id)),
+           :caused_at
+    FROM radius.session
+    WHERE username = ANY(:usernames) AND stopped_at IS NULL
+    ON CONFLICT (request_key) DO NOTHING
+    RETURNING coa_request_id
+""")
+_NOTIFY_COA = text("SELECT pg_notify('herotill_coa', '')")
+
+
+def cut_sessions(session: Session, usernames: Sequence[str], *, reason: str, now: datetime) -> int:
+    """Ask the NASes to end every live session of these accounts; return how many there are.
+
+    `reason` is a word of radius.coa_request: disabled, suspended, resumed, deleted, void.
+    """
+    values = {"usernames": list(usernames), "reason": reason, "caused_at": now}
+    cut = len(session.execute(_CUT_SESSIONS, values).all())
+    if cut:
+        session.execute(_NOTIFY_COA)
+    return cut

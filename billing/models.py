@@ -1,0 +1,217 @@
+"""The tables of schema billing as SQLAlchemy sees them. The source is sql/0001_billing.sql; a test compares the two."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, Date, DateTime, ForeignKey, Identity, Integer, MetaData, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from herotill.quantities import Money
+
+_TIME = DateTime(timezone=True)
+
+
+class Base(DeclarativeBase):
+    """All models live in schema billing."""
+
+    metadata = MetaData(schema="billing")
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        datetime: _TIME,
+        dict[str, Any]: JSONB,
+        list[str]: ARRAY(Text),
+        list[date]: ARRAY(Date),
+    }
+
+
+def _key() -> Mapped[int]:
+    return mapped_column(BigInteger, Identity(always=True), primary_key=True)
+
+
+def _reference(target: str, unique: bool | None = None) -> Mapped[Any]:
+    return mapped_column(BigInteger, ForeignKey(f"billing.{target}"), unique=unique)
+
+
+class Plan(Base):
+    """What is sold. `removed_at` takes it off the shelf and keeps it for the books."""
+
+    __tablename__ = "plan"
+    plan_id: Mapped[int] = _key()
+    name: Mapped[str]
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    kinds: Mapped[list[str]]
+    quota_octets: Mapped[int | None] = mapped_column(BigInteger)
+    quota_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    seconds_after_purchase: Mapped[int | None] = mapped_column(BigInteger)
+    seconds_after_first_use: Mapped[int | None] = mapped_column(BigInteger)
+    seconds_after_last_use: Mapped[int | None] = mapped_column(BigInteger)
+    valid_until: Mapped[datetime | None]
+    ends_with_cycle: Mapped[bool] = mapped_column(default=False, server_default="false")
+    counting: Mapped[str] = mapped_column(default="sum", server_default="sum")
+    priority: Mapped[int] = mapped_column(Integer, default=100, server_default="100")
+    policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    created_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class CustomerGroup(Base):
+    """A hostel, a building, a reseller's clients; with its allocation for verified prepaid members (rule R17)."""
+
+    __tablename__ = "customer_group"
+    group_id: Mapped[int] = _key()
+    name: Mapped[str] = mapped_column(unique=True)
+    time_zone: Mapped[str] = mapped_column(default="UTC", server_default="UTC")
+    policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    allocation_period: Mapped[str | None]
+    allocation_term_starts: Mapped[list[date]] = mapped_column(default=list, server_default="{}")
+    allocation_octets: Mapped[int | None] = mapped_column(BigInteger)
+    allocation_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    allocation_valid_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    allocation_rolls_over: Mapped[bool] = mapped_column(default=False, server_default="false")
+    allocation_counting: Mapped[str] = mapped_column(default="sum", server_default="sum")
+    created_at: Mapped[datetime]
+
+
+class Customer(Base):
+    """A person or company in the books."""
+
+    __tablename__ = "customer"
+    customer_id: Mapped[int] = _key()
+    account_number: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    phone: Mapped[str | None]
+    email: Mapped[str | None]
+    group_id: Mapped[int | None] = _reference("customer_group.group_id")
+    joined_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    group: Mapped[CustomerGroup | None] = relationship()
+
+
+class Account(Base):
+    """What logs in: a user name and a secret. The secret is never part of its representation."""
+
+    __tablename__ = "account"
+    account_id: Mapped[int] = _key()
+    username: Mapped[str]
+    secret: Mapped[str]
+    kind: Mapped[str]
+    customer_id: Mapped[int | None] = _reference("customer.customer_id")
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    suspended_reason: Mapped[str | None]
+    disabled_at: Mapped[datetime | None]
+    cycle_day: Mapped[int | None] = mapped_column(SmallInteger)
+    plan_policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    customer: Mapped[Customer | None] = relationship()
+
+
+class VoucherBatch(Base):
+    """N codes made at once, with the plan as it was then (rule R12)."""
+
+    __tablename__ = "voucher_batch"
+    batch_id: Mapped[int] = _key()
+    type: Mapped[str]
+    sell: Mapped[str]
+    plan_id: Mapped[int] = _reference("plan.plan_id")
+    plan_name: Mapped[str]
+    plan_terms: Mapped[dict[str, Any]]
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    code_count: Mapped[int]
+    code_length: Mapped[int]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class Voucher(Base):
+    """A code and where it is in its life (rule R8)."""
+
+    __tablename__ = "voucher"
+    voucher_id: Mapped[int] = _key()
+    batch_id: Mapped[int] = _reference("voucher_batch.batch_id")
+    code: Mapped[str] = mapped_column(unique=True)
+    account_id: Mapped[int] = _reference("account.account_id", unique=True)
+    state: Mapped[str] = mapped_column(default="generated", server_default="generated")
+    changed_at: Mapped[datetime]
+    changed_by: Mapped[str]
+    changed_reason: Mapped[str]
+    batch: Mapped[VoucherBatch] = relationship()
+    account: Mapped[Account] = relationship()
+
+
+class VoucherEvent(Base):
+    """One step of a voucher's life; written by the database."""
+
+    __tablename__ = "voucher_event"
+    voucher_event_id: Mapped[int] = _key()
+    voucher_id: Mapped[int] = _reference("voucher.voucher_id")
+    from_state: Mapped[str | None]
+    to_state: Mapped[str]
+    occurred_at: Mapped[datetime]
+    actor: Mapped[str]
+    reason: Mapped[str]
+
+
+class Purchase(Base):
+    """What was sold, once per key, with the plan as it was (rules R8, R12)."""
+
+    __tablename__ = "purchase"
+    purchase_id: Mapped[int] = _key()
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    account_id: Mapped[int] = _reference("account.account_id")
+    voucher_id: Mapped[int | None] = _reference("voucher.voucher_id", unique=True)
+    plan_id: Mapped[int] = _reference("plan.plan_id")
+    plan_name: Mapped[str]
+    plan_terms: Mapped[dict[str, Any]]
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    purchased_at: Mapped[datetime]
+    sold_by: Mapped[str]
+    account: Mapped[Account] = relationship()
+
+    @property
+    def price(self) -> Money:
+        """What was paid."""
+        return Money(self.price_minor, self.currency)
+
+
+class Invoice(Base):
+    """A bill; suspension for not paying needs one whose date has passed (rule R24)."""
+
+    __tablename__ = "invoice"
+    invoice_id: Mapped[int] = _key()
+    account_id: Mapped[int] = _reference("account.account_id")
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    issued_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+
+
+class LedgerTransaction(Base):
+    """One balanced set of postings, once per external key (rule R25)."""
+
+    __tablename__ = "ledger_transaction"
+    transaction_id: Mapped[int] = _key()
+    external_key: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[str]
+    occurred_at: Mapped[datetime]
+    recorded_by: Mapped[str]
+
+
+class LedgerPosting(Base):
+    """One side of a ledger transaction; positive is credit."""
+
+    __tablename__ = "ledger_posting"
+    posting_id: Mapped[int] = _key()
+    transaction_id: Mapped[int] = _reference("ledger_transaction.transaction_id")
+    ledger_account: Mapped[str]
+    customer_id: Mapped[int | None] = _reference("customer.customer_id")
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]

@@ -1,0 +1,183 @@
+"""Sales: an account gets a plan, once per key, and the ledger says who paid (rules R1, R3, R8, R12, R25)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from billing import accounts, plans
+from billing.cycles import cycle_end
+from billing.ledger import Entry, balance, post_payment, post_sale
+from billing.models import Account, Customer, Plan, Purchase
+from billing.projection import Offer, grant, project_accounts
+from billing.terms import PlanTerms, clocks_of_purchase
+from herotill.errors import InvalidValue, Refused
+from herotill.quantities import Money
+from herotill.snapshot import AccountKind, AccountStatus
+
+MAX_KEY_CHARACTERS = 200
+
+
+class PaidBy(StrEnum):
+    """Where the money of a sale comes from."""
+
+    CASH = "cash"  # received with the sale
+    BALANCE = "balance"  # paid before
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be sold. The same `key` sells it once, however often it is asked for.
+
+    `time_zone` tells when a billing cycle ends, where the customer's group has no own.
+    """
+
+    plan: str
+    username: str
+    key: str
+    sold_by: str
+    paid_by: PaidBy = PaidBy.CASH
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """What came of an order; `repeated` when its key was sold before and nothing happened now."""
+
+    purchase_id: int
+    username: str
+    plan_name: str
+    price: Money
+    purchased_at: datetime
+    repeated: bool
+
+
+def sell(session: Session, *, order: Order, now: datetime) -> Sale:
+    """Sell a plan to an account. Raises Refused with the rule that forbids it, InvalidValue for unknown names."""
+    _check_key(order.key)
+    before = _find_purchase(session, order)
+    if before is not None:
+        return _repeated(before)
+    account = accounts.get(session, order.username, lock=True)
+    plan = plans.get(session, order.plan)
+    terms = PlanTerms.of(plan)
+    _check_may_buy(account, plan, terms)
+    purchase_id = _record(session, order, account, plan, now)
+    if purchase_id is None:
+        return _sold_meanwhile(session, order)
+    _pay(session, order, account, purchase_id, now)
+    _deliver(session, order, account, purchase_id, now)
+    return Sale(purchase_id, account.username, plan.name, terms.price, now, repeated=False)
+
+
+def listing(session: Session, *, username: str, limit: int = 100) -> list[Purchase]:
+    """Return what was sold to an account, newest first."""
+    query = select(Purchase).join(Account).where(Account.username == username)
+    return list(session.scalars(query.order_by(Purchase.purchased_at.desc()).limit(limit)))
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not key.isprintable():
+        raise InvalidValue("key", key, f"it is 1 to {MAX_KEY_CHARACTERS} printable characters")
+    if key.startswith("voucher:"):
+        raise InvalidValue("key", key, "keys that begin with `voucher:` belong to the vouchers")
+
+
+def _check_may_buy(account: Account, plan: Plan, terms: PlanTerms) -> None:
+    status = accounts.status_of(account)
+    if status is AccountStatus.UNVERIFIED:
+        raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
+    if status is not AccountStatus.ACTIVE or account.status != "active":
+        reason = account.suspended_reason or status
+        raise Refused(f"{account.username} cannot buy: {account.status} ({reason})", "R23")
+    if AccountKind(account.kind) not in terms.kinds:
+        sold_to = ", ".join(terms.kinds)
+        raise Refused(
+            f"{plan.name} is sold to {sold_to} accounts; {account.username} is {account.kind}", "R1"
+        )
+
+
+def _find_purchase(session: Session, order: Order) -> Purchase | None:
+    found = session.scalars(select(Purchase).where(Purchase.idempotency_key == order.key)).one_or_none()
+    if found is not None and (found.account.username, found.plan_name) != (order.username, order.plan):
+        sold = f"{found.plan_name} to {found.account.username}"
+        raise Refused(f"key {order.key} sold {sold} before; use another key for another sale", "R8")
+    return found
+
+
+def _sold_meanwhile(session: Session, order: Order) -> Sale:
+    """Another transaction committed the same key between our look and our insert."""
+    purchase = _find_purchase(session, order)
+    if purchase is None:
+        raise Refused(f"key {order.key} is being sold by somebody else; try again", "R8")
+    return _repeated(purchase)
+
+
+def _repeated(purchase: Purchase) -> Sale:
+    username, at = purchase.account.username, purchase.purchased_at
+    return Sale(purchase.purchase_id, username, purchase.plan_name, purchase.price, at, repeated=True)
+
+
+def _record(session: Session, order: Order, account: Account, plan: Plan, now: datetime) -> int | None:
+    new = insert(Purchase).values(
+        idempotency_key=order.key,
+        account_id=account.account_id,
+        plan_id=plan.plan_id,
+        plan_name=plan.name,
+        plan_terms=PlanTerms.of(plan).to_mapping(),
+        price_minor=plan.price_minor,
+        currency=plan.currency,
+        purchased_at=now,
+        sold_by=order.sold_by,
+    )
+    return session.scalar(new.on_conflict_do_nothing().returning(Purchase.purchase_id))
+
+
+def _pay(session: Session, order: Order, account: Account, purchase_id: int, now: datetime) -> None:
+    purchase = session.get_one(Purchase, purchase_id)
+    entry = Entry(
+        f"purchase:{purchase_id}", f"{purchase.plan_name} to {account.username}", now, order.sold_by
+    )
+    if order.paid_by is PaidBy.BALANCE:
+        _check_balance(session, account, purchase)
+    elif account.customer_id is not None:
+        received = Entry(
+            f"payment:purchase:{purchase_id}", f"cash for {purchase.plan_name}", now, order.sold_by
+        )
+        post_payment(session, received, purchase.price, account.customer_id)
+    post_sale(session, entry, purchase.price, account.customer_id)
+
+
+def _check_balance(session: Session, account: Account, purchase: Purchase) -> None:
+    if account.customer_id is None:
+        raise Refused(f"{account.username} belongs to no customer and has no balance", "R25")
+    # The customer's row is held, so that two sales at once cannot both spend the same balance.
+    session.scalars(
+        select(Customer).where(Customer.customer_id == account.customer_id).with_for_update()
+    ).one()
+    available = balance(session, account.customer_id, purchase.currency)
+    if available.minor < purchase.price_minor:
+        raise Refused(f"the balance is {available}, {purchase.plan_name} costs {purchase.price}", "R25")
+
+
+def _deliver(session: Session, order: Order, account: Account, purchase_id: int, now: datetime) -> None:
+    purchase = session.get_one(Purchase, purchase_id)
+    terms = PlanTerms.from_mapping(purchase.plan_terms)
+    clocks = clocks_of_purchase(terms, now, _cycle_end(account, order.time_zone, now))
+    if clocks.expires_at is not None and clocks.expires_at <= now:
+        raise Refused(f"{purchase.plan_name} ended on {clocks.expires_at:%Y-%m-%d %H:%M} UTC", "R13")
+    offer = Offer("purchase", purchase.plan_name, terms, clocks, now)
+    grant(session, offer, {f"purchase:{purchase_id}": account.username})
+    if account.kind == AccountKind.MONTHLY:
+        account.plan_policy = terms.policy.to_mapping()
+        project_accounts(session, [account.username])
+
+
+def _cycle_end(account: Account, time_zone: str, now: datetime) -> datetime | None:
+    if account.cycle_day is None:
+        return None
+    group = account.customer.group if account.customer is not None else None
+    return cycle_end(now, account.cycle_day, time_zone if group is None else group.time_zone)
