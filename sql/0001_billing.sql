@@ -75,7 +75,7 @@ CREATE INDEX customer_group_member ON billing.customer (group_id) WHERE deleted_
 CREATE TABLE billing.account (
     account_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     username         text NOT NULL CHECK (username <> ''),
-    secret           text NOT NULL CHECK (secret <> ''),
+    secret           text NOT NULL CHECK (secret ~ '^[^''"`\\][^\\]*$'), -- as every reader of radcheck reads it unchanged
     kind             text NOT NULL CHECK (kind IN ('hotspot', 'prepaid', 'monthly')),
     customer_id      bigint REFERENCES billing.customer,
     status           text NOT NULL DEFAULT 'active'
@@ -256,18 +256,6 @@ CREATE TRIGGER voucher_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON 
 
 -- ---------------------------------------------------------------- what RADIUS should have
 
--- A string as FreeRADIUS reads it from radcheck and radreply: backslash escapes are interpreted, and rlm_sql takes off
--- quotes that a value begins with.
-CREATE FUNCTION billing.radius_value(plain text) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT CASE left(doubled, 1)
-               WHEN '''' THEN '\047' || substr(doubled, 2)
-               WHEN '"' THEN '\042' || substr(doubled, 2)
-               WHEN '`' THEN '\140' || substr(doubled, 2)
-               ELSE doubled
-           END
-    FROM (SELECT replace(plain, '\', '\\')) AS escaped (doubled)
-$$;
-
 -- Every account that RADIUS may know, as radius.managed_account should have it.
 CREATE VIEW billing.projected_account AS
 SELECT account.account_id, account.username, account.secret, account.kind,
@@ -284,7 +272,7 @@ LEFT JOIN billing.customer_group USING (group_id)
 WHERE account.status IN ('active', 'suspended');
 
 CREATE VIEW billing.projected_radcheck AS
-SELECT username, 'Cleartext-Password' AS attribute, ':=' AS op, billing.radius_value(secret) AS value
+SELECT username, 'Cleartext-Password' AS attribute, ':=' AS op, secret AS value
 FROM billing.projected_account
 UNION ALL
 SELECT username, 'Auth-Type', ':=', 'Reject' FROM billing.projected_account WHERE status = 'disabled';
