@@ -25,6 +25,7 @@ MAX_PACKET_OCTETS = 4096
 MESSAGE_AUTHENTICATOR = 80
 ERROR_CAUSE = 101
 NO_AUTHENTICATOR = bytes(16)
+OWN_ATTRIBUTES = frozenset({"Event-Timestamp", "Message-Authenticator"})
 
 
 class Action(StrEnum):
@@ -111,7 +112,8 @@ def sign_request(
     packet.add_message_authenticator()
     _add_attribute(packet, "Event-Timestamp", int(event_timestamp.timestamp()))
     for name, value in attributes.items():
-        _add_attribute(packet, name, _typed_value(dictionary, name, value))
+        _refuse_unsendable(dictionary, name, value)
+        _add_attribute(packet, name, value)
     return SignedRequest(_encode(packet), secret)
 
 
@@ -130,14 +132,6 @@ def read_answer(datagram: bytes, request: SignedRequest) -> Ack | Nak | Ignored:
     return Ack() if octets[0] == request.code + 1 else Nak(_error_cause(octets, attributes))
 
 
-def _typed_value(dictionary: Dictionary, name: str, value: AttributeValue) -> AttributeValue:
-    """Turn the digits of a date into a number; pyrad reads all other types from text."""
-    attribute = dictionary.attributes.get(name)
-    if attribute is not None and attribute.type == "date" and isinstance(value, str) and value.isdigit():
-        return int(value)
-    return value
-
-
 def _add_attribute(packet: Any, name: str, value: AttributeValue) -> None:
     try:
         packet.AddAttribute(name, value)
@@ -145,6 +139,13 @@ def _add_attribute(packet: Any, name: str, value: AttributeValue) -> None:
         raise InvalidValue(name, value, "the attribute must be in the RADIUS dictionary") from None
     except (ValueError, TypeError, OSError, OverflowError, struct.error) as error:
         raise InvalidValue(name, value, f"it must be encodable as its type: {error}") from error
+
+
+def _refuse_unsendable(dictionary: Dictionary, name: str, value: AttributeValue) -> None:
+    """Refuse what we set ourselves, and FreeRADIUS's own attributes, which have numbers no packet can hold."""
+    attribute = dictionary.attributes.get(name)
+    if name in OWN_ATTRIBUTES or (attribute is not None and not attribute.vendor and attribute.code > 255):
+        raise InvalidValue(name, value, "it is no attribute to be sent in a request")
 
 
 def _encode(packet: Any) -> bytes:

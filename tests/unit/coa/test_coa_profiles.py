@@ -1,0 +1,64 @@
+"""How a session is named to each make of NAS (rule R31)."""
+
+import pytest
+
+from herotill.dictionary import dictionary
+from sync_daemon.coa.profiles import GENERIC, MIKROTIK, PROFILES, name_session, profiles_for
+
+KNOWN = {
+    "User-Name": "student-1",
+    "Acct-Session-Id": "81",
+    "Framed-IP-Address": "10.5.50.2",
+    "Calling-Station-Id": "AA-BB-CC-DD-EE-FF",
+    "NAS-IP-Address": "10.0.0.1",
+    "NAS-Identifier": "hotspot-1",
+    "Service-Type": "Login-User",
+}
+
+
+@pytest.mark.parametrize(
+    ("nas_type", "names"),
+    [
+        ("mikrotik", ["User-Name", "Acct-Session-Id", "Framed-IP-Address"]),
+        ("MikroTik", ["User-Name", "Acct-Session-Id", "Framed-IP-Address"]),
+        ("ruckus", ["User-Name", "Acct-Session-Id", "Calling-Station-Id", "Service-Type"]),
+        ("other", ["User-Name", "Acct-Session-Id", "Calling-Station-Id"]),
+        ("fortinet", ["User-Name", "Acct-Session-Id", "Calling-Station-Id"]),
+    ],
+)
+def test_r31_each_make_gets_its_attributes(nas_type: str, names: list[str]) -> None:
+    named = name_session(nas_type, KNOWN)
+    assert named is not None
+    assert list(named.attributes) == names
+
+
+def test_what_is_not_known_or_empty_is_left_out() -> None:
+    named = name_session("other", {**KNOWN, "Calling-Station-Id": ""})
+    assert named is not None
+    assert list(named.attributes) == ["User-Name", "Acct-Session-Id"]
+
+
+def test_a_missing_required_attribute_leads_to_the_next_profile() -> None:
+    named = name_session("mikrotik", {"User-Name": "u", "Acct-Session-Id": "81"})
+    assert named is not None
+    assert named.profile == "user-session"
+    assert name_session("mikrotik", {"NAS-Identifier": "hotspot-1"}) is None
+
+
+def test_no_profile_says_which_nas_is_meant() -> None:
+    """Fortinet refuses NAS-IP-Address, and a NAS behind translation knows another address of itself."""
+    for profile in (profile for profiles in (*PROFILES.values(), GENERIC) for profile in profiles):
+        assert not {"NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"} & {
+            *profile.required,
+            *profile.optional,
+        }
+
+
+def test_profiles_have_names_of_their_own_and_known_attributes() -> None:
+    for profiles in (*PROFILES.values(), GENERIC):
+        assert len({profile.name for profile in profiles}) == len(profiles)
+        for profile in profiles:
+            assert profile.required
+            for name in (*profile.required, *profile.optional):
+                assert name in dictionary()
+    assert profiles_for("mikrotik") is MIKROTIK
