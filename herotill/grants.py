@@ -103,8 +103,12 @@ class Burn:
     usage: Usage
 
 
-def burn(grants: Iterable[Grant], usage: Usage, now: datetime) -> list[Burn]:
+def burn(
+    grants: Iterable[Grant], usage: Usage, now: datetime, reserved_grant_id: int | None = None
+) -> list[Burn]:
     """Take `usage` from the grants in burn order and return what each gave; the parts sum to the whole.
+
+    A session with a slice of a strict grant burns that grant first.
 
     What no living grant has room for is over-use: it goes to the last grant that gave, else to the one that ended last,
     so that nothing a NAS counted is lost. A grant's octets and seconds fill independently; the first to be full ends it.
@@ -112,7 +116,9 @@ def burn(grants: Iterable[Grant], usage: Usage, now: datetime) -> list[Burn]:
     known = list(grants)
     burns: list[Burn] = []
     rest = usage
-    for grant in burn_order(known, now):
+    order = burn_order(known, now)
+    order.sort(key=lambda grant: grant.grant_id != reserved_grant_id)
+    for grant in order:
         if not rest:
             break
         part = _room_for(grant, rest)
@@ -139,7 +145,17 @@ def burns_grant(taken: Burn) -> Grant:
 
 
 def _use(grant: Grant, part: Usage, now: datetime) -> Grant:
-    return replace(grant, used=grant.used + part, first_used_at=grant.first_used_at or now, last_used_at=now)
+    last_used_at = now if grant.last_used_at is None else max(now, grant.last_used_at)
+    used = replace(grant, used=grant.used + part, last_used_at=last_used_at)
+    return used if grant.first_used_at is not None else _begin_use(used, now)
+
+
+def _begin_use(grant: Grant, now: datetime) -> Grant:
+    """Start the first-use clock, as `radius.start_first_use` does at login."""
+    ends = [] if grant.expires_at is None else [grant.expires_at]
+    if grant.seconds_after_first_use is not None:
+        ends.append(now + timedelta(seconds=grant.seconds_after_first_use))
+    return replace(grant, first_used_at=now, expires_at=min(ends, default=None))
 
 
 def _room_for(grant: Grant, usage: Usage) -> Usage:

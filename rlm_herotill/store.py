@@ -171,10 +171,9 @@ class SnapshotStore:
         self._forget(applied["accounts"])
         if applied["node"] != self._settings.node:
             return
-        position = (applied["segment"], applied["offset"])
-        for username in applied["user_names"]:
+        for username in applied["accounts"]:
             records = self._unmetered.get(username)
-            while records and records[0][0] <= position:
+            while records and _is_applied(records[0][0], applied):
                 records.popleft()
                 self._unmetered_count -= 1
             if not records:
@@ -189,6 +188,11 @@ class SnapshotStore:
             self._snapshots.pop(username, None)
             if username == self._loading:
                 self._loading_was_changed = True
+
+
+def _is_applied(position: Position, applied: dict[str, Any]) -> bool:
+    segment, offset = position
+    return bool(segment == applied["segment"] and offset <= applied["offset"])
 
 
 def _is_recent(session: Session, now: datetime) -> bool:

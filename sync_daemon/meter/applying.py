@@ -1,0 +1,176 @@
+"""One batch of journal chunks applied in one transaction: usage, ends, cuts, outcomes and the journal position together."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
+
+from herotill.accounting import Malformed, NasRestart, Report, parse_accounting
+from herotill.class_token import verify_class
+from herotill.ending import cuts_at_end
+from herotill.journal import ACCOUNTING, LOGIN, Damaged, Record
+from herotill.sessions import Session
+from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
+from sync_daemon.meter.reading import Chunk
+from sync_daemon.meter.statements import (
+    LoginOutcome,
+    close_nas_sessions,
+    load_accounts,
+    load_live_sessions,
+    load_sessions,
+    move_position,
+    quarantine,
+    write_changes,
+    write_outcomes,
+)
+from sync_daemon.outbox import request_cuts
+
+NOTIFY = "SELECT pg_notify('herotill_usage', %s)"
+NOTIFICATION_NAMES = 100
+"""Names in one notification: its payload is limited to 8,000 octets, and a name to 253 in RADIUS (RFC 2865 §5.1)."""
+NOTIFICATION_OCTETS = 7_000
+
+
+class JournalReadTwice(Exception):  # noqa: N818 - it says what happened
+    """Another meter has applied this journal meanwhile."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a chunk holds, understood: runs of reports with restarts of NASes between them, in order."""
+
+    steps: list[BoundReport | tuple[NasRestart, datetime]] = field(default_factory=list)
+    outcomes: list[LoginOutcome] = field(default_factory=list)
+    rejected: list[tuple[Record | Damaged, str]] = field(default_factory=list)
+    user_names: set[str] = field(default_factory=set)
+
+
+def understand(records: Iterable[Record | Damaged], class_secret: bytes) -> Contents:
+    """Sort the records of a chunk; what makes no sense is rejected with its reason, and nothing around it is."""
+    contents = Contents()
+    for record in records:
+        if isinstance(record, Damaged):
+            contents.rejected.append((record, record.reason))
+            continue
+        try:
+            _understand_record(record, contents, class_secret)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            contents.rejected.append((record, f"not understood: {error!r}"))
+    return contents
+
+
+def _understand_record(record: Record, contents: Contents, class_secret: bytes) -> None:
+    received_at = datetime.fromtimestamp(record.received_at_us / 1_000_000, UTC)
+    if record.kind == LOGIN:
+        contents.outcomes.append(_outcome(record, received_at))
+        return
+    if record.kind != ACCOUNTING:
+        raise ValueError(f"unknown kind {record.kind!r}")
+    parsed = parse_accounting(record.body, record.nas_address, received_at)
+    match parsed:
+        case Malformed(reason):
+            contents.rejected.append((record, reason))
+        case NasRestart():
+            contents.steps.append((parsed, received_at))
+        case Report():
+            contents.user_names.add(parsed.username)
+            contents.steps.append(BoundReport(parsed, verify_class(class_secret, parsed.class_value or "")))
+
+
+def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
+    body: dict[str, Any] = record.body
+    return LoginOutcome(
+        body["user"],
+        received_at,
+        body["ok"],
+        body["reason"],
+        body["login"],
+        record.nas_address,
+        body["calling"],
+        body["called"],
+    )
+
+
+def apply_chunk(connection: Connection, node: str, chunk: Chunk, class_secret: bytes) -> None:
+    """Apply one chunk and commit. Raises JournalReadTwice, and psycopg2's errors; then nothing has happened."""
+    with connection, connection.cursor() as cursor:
+        if not move_position(cursor, node, chunk.segment, chunk.start, chunk.end):
+            raise JournalReadTwice(chunk.segment)
+        contents = understand(chunk.records, class_secret)
+        touched = set(contents.user_names)
+        for run in _runs(contents.steps):
+            if isinstance(run, tuple):
+                touched.update(close_nas_sessions(cursor, *run))
+            else:
+                touched.update(_apply_run(cursor, run))
+        write_outcomes(cursor, contents.outcomes, node)
+        quarantine(cursor, node, chunk.segment, contents.rejected)
+        _notify(cursor, node, chunk, sorted(touched))
+
+
+def _runs(
+    steps: Sequence[BoundReport | tuple[NasRestart, datetime]],
+) -> list[list[BoundReport] | tuple[NasRestart, datetime]]:
+    """Split at every restart, which must see all that came before it."""
+    runs: list[list[BoundReport] | tuple[NasRestart, datetime]] = []
+    for step in steps:
+        if isinstance(step, tuple):
+            runs.append(step)
+        elif runs and isinstance(runs[-1], list):
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return runs
+
+
+def _apply_run(cursor: Cursor, reports: Sequence[BoundReport]) -> set[str]:
+    accounts = load_accounts(cursor, [bound.username for bound in reports])
+    sessions = load_sessions(cursor, (bound.report.session_key for bound in reports))
+    # A session keeps the account it began with, also where a later report has lost its Class.
+    others = {session.username for session in sessions} - accounts.keys()
+    if others:
+        accounts.update(load_accounts(cursor, sorted(others)))
+    changes = apply_reports(reports, accounts, sessions)
+    write_changes(cursor, changes)
+    _cut_ended(cursor, accounts, changes)
+    return set(changes.received_at)
+
+
+def _cut_ended(cursor: Cursor, accounts: dict[str, Account], changes: Changes) -> None:
+    """Put a request for every session of an account whose last grant has ended into the outbox."""
+    now = datetime.now(UTC)
+    ended = [name for name in changes.received_at if has_ended(accounts[name], now)]
+    if not ended:
+        return
+    live: dict[str, list[Session]] = {}
+    for session in load_live_sessions(cursor, ended):
+        live.setdefault(session.username, []).append(session)
+    for name in ended:
+        account = accounts[name]
+        if account.kind is not None:
+            cuts = cuts_at_end(account.kind, account.grants.values(), live.get(name, ()), now)
+            request_cuts(cursor, cuts, changes.received_at[name])
+
+
+def _notify(cursor: Cursor, node: str, chunk: Chunk, names: Sequence[str]) -> None:
+    """Tell every node whose accounts changed, and this one how far its journal is applied."""
+    for part in _parts(names):
+        payload = {"node": node, "segment": chunk.segment, "offset": chunk.end, "accounts": part}
+        cursor.execute(NOTIFY, (json.dumps(payload, ensure_ascii=False),))
+
+
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    parts: list[list[str]] = []
+    room = 0
+    for name in names:
+        size = len(name.encode()) * 2 + 4
+        if not parts or size > room:
+            parts.append([])
+            room = NOTIFICATION_OCTETS
+        parts[-1].append(name)
+        room -= size
+    return parts

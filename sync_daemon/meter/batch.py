@@ -1,0 +1,156 @@
+"""A batch of reports applied to the accounts they belong to, in memory: sessions advance, grants burn, ends are found.
+
+Pure but for its own bookkeeping: state in, changes out. Reading and writing rows is `statements`'s.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from herotill.accounting import Report
+from herotill.class_token import ClassToken
+from herotill.grants import Burn, Grant, burn, burn_order, grant_end
+from herotill.sessions import Session, apply_report, begin_session, session_of
+from herotill.snapshot import AccountKind, Reservation
+from herotill.usage import NOTHING_USED, Usage, counted_octets
+
+RESERVATION_SECONDS = 1800
+"""A claimed slice is held this long after its session's last report; a lost session frees it then."""
+
+IntervalKey = tuple[str, datetime, int]
+"""User name, start of the hour, grant id (0: nobody granted it)."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One account under the meter: what was loaded, as the batch changes it. `kind` is None where nobody manages it."""
+
+    username: str
+    kind: AccountKind | None = None
+    grants: dict[int, Grant] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch changed: rows to be written."""
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    grants: dict[int, Grant] = field(default_factory=dict)
+    begun_grants: dict[int, tuple[str, Grant]] = field(default_factory=dict)
+    intervals: dict[IntervalKey, Usage] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    released: dict[str, datetime] = field(default_factory=dict)
+    received_at: dict[str, datetime] = field(default_factory=dict)
+    """When the last report of each account was received: what a cut is caused by."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundReport:
+    """A report and the account it is metered to: the one its Class names, else the one its User-Name names."""
+
+    report: Report
+    token: ClassToken | None
+
+    @property
+    def username(self) -> str:
+        """The account the report speaks of by itself."""
+        return self.report.username if self.token is None else self.token.username
+
+    @property
+    def login_id(self) -> str | None:
+        """The login its Class names."""
+        return None if self.token is None else self.token.login_id
+
+
+def apply_reports(
+    reports: Iterable[BoundReport], accounts: dict[str, Account], sessions: Sequence[Session]
+) -> Changes:
+    """Apply reports in order. `sessions` are all those whose NAS names them as one of the reports does."""
+    by_key: dict[str, list[Session]] = {}
+    for session in sessions:
+        by_key.setdefault(session.session_key, []).append(session)
+    changes = Changes()
+    for bound in reports:
+        known = by_key.setdefault(bound.report.session_key, [])
+        before = session_of(bound.report, bound.login_id, known)
+        session = before or begin_session(bound.report, bound.username, bound.login_id)
+        after, usage = apply_report(session, bound.report)
+        if bound.login_id is not None and after.login_id is None:
+            after = replace(after, login_id=bound.login_id)
+        known[:] = [*(other for other in known if other is not before), after]
+        changes.sessions[after.acct_unique_id] = after
+        account = accounts.setdefault(after.username, Account(after.username))
+        account.sessions[after.acct_unique_id] = after
+        _settle(account, after, usage, bound.report, changes)
+    return changes
+
+
+def _settle(account: Account, session: Session, usage: Usage, report: Report, changes: Changes) -> None:
+    """Burn the usage and look whether that ended anything."""
+    if usage:
+        reserved = account.reservations.get(session.login_id or "")
+        reserved_grant_id = None if reserved is None else reserved.grant_id
+        for taken in burn(account.grants.values(), usage, report.event_at, reserved_grant_id):
+            _note_burn(account, taken, report, changes)
+            _note_slice(account, session, taken, changes)
+    _note_claim(account, session, report, changes)
+    _end_grants(account, report.received_at, changes)
+    changes.received_at[account.username] = report.received_at
+
+
+def _note_burn(account: Account, taken: Burn, report: Report, changes: Changes) -> None:
+    hour = report.event_at.replace(minute=0, second=0, microsecond=0)
+    key = (account.username, hour, 0 if taken.grant is None else taken.grant.grant_id)
+    changes.intervals[key] = changes.intervals.get(key, NOTHING_USED) + taken.usage
+    if taken.grant is None:
+        return
+    before = account.grants[taken.grant.grant_id]
+    if before.first_used_at is None:
+        changes.begun_grants[taken.grant.grant_id] = (account.username, taken.grant)
+    account.grants[taken.grant.grant_id] = taken.grant
+    changes.grants[taken.grant.grant_id] = taken.grant
+
+
+def _note_slice(account: Account, session: Session, taken: Burn, changes: Changes) -> None:
+    reservation = account.reservations.get(session.login_id or "")
+    if reservation is None or taken.grant is None or taken.grant.grant_id != reservation.grant_id:
+        return
+    used = reservation.used_octets + counted_octets(taken.grant.counting, taken.usage)
+    _keep_reservation(account, replace(reservation, used_octets=used), changes)
+
+
+def _note_claim(account: Account, session: Session, report: Report, changes: Changes) -> None:
+    """Hold the slice of a session that reports, release that of one that stopped."""
+    reservation = account.reservations.get(session.login_id or "")
+    if reservation is None:
+        return
+    if session.stopped_at is not None:
+        changes.released[reservation.login_id] = session.stopped_at
+        del account.reservations[reservation.login_id]
+        return
+    until = max(reservation.expires_at, report.received_at + timedelta(seconds=RESERVATION_SECONDS))
+    _keep_reservation(account, replace(reservation, expires_at=until), changes)
+
+
+def _keep_reservation(account: Account, reservation: Reservation, changes: Changes) -> None:
+    account.reservations[reservation.login_id] = reservation
+    changes.reservations[reservation.login_id] = reservation
+
+
+def _end_grants(account: Account, now: datetime, changes: Changes) -> None:
+    for grant in list(account.grants.values()):
+        end = None if grant.ended_at is not None else grant_end(grant, now)
+        if end is not None:
+            ended = replace(grant, ended_at=now, ended_reason=end)
+            account.grants[grant.grant_id] = changes.grants[grant.grant_id] = ended
+
+
+def has_ended(account: Account, now: datetime) -> bool:
+    """Whether the account may have sessions to be cut.
+
+    Asked after every report, not only when a grant ends: a session may begin after the end, its Accept having been under
+    way when the pool ran out.
+    """
+    return account.kind is not None and not burn_order(account.grants.values(), now)

@@ -1,0 +1,88 @@
+"""The accounting journal, read: which segments hold something new, in which order, and when one is finished.
+
+A segment belongs to the FreeRADIUS process that locked it. When the lock is free nothing more will come, and a last line
+without its newline was torn by a kill.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from herotill.journal import Damaged, Record, decode_lines
+
+SEGMENT_PATTERN = "*.journal"
+CHUNK_OCTETS = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Records of one segment from `start` up to `end`, where the next read begins."""
+
+    segment: str
+    start: int
+    end: int
+    records: tuple[Record | Damaged, ...]
+
+
+class JournalReader:
+    """Reads the segments of one directory. Positions are the caller's: they are committed with what was read."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._finished: set[str] = set()
+
+    def read(self, positions: Mapping[str, int]) -> list[Chunk]:
+        """Return what is new behind `positions`, up to CHUNK_OCTETS, oldest segment first."""
+        chunks: list[Chunk] = []
+        room = CHUNK_OCTETS
+        for path in sorted(self._directory.glob(SEGMENT_PATTERN)):
+            if room <= 0:
+                break
+            if path.name in self._finished:
+                continue
+            chunk = self._read_segment(path, positions.get(path.name, 0), room)
+            if chunk is not None:
+                chunks.append(chunk)
+                room -= chunk.end - chunk.start
+        return chunks
+
+    def _read_segment(self, path: Path, start: int, room: int) -> Chunk | None:
+        is_complete = _is_released(path)  # asked before reading: what is read then is all there is
+        with path.open("rb") as segment:
+            segment.seek(start)
+            data = segment.read(room)
+        whole = data.rfind(b"\n") + 1
+        if whole:
+            return Chunk(path.name, start, start + whole, tuple(decode_lines(data[:whole], start)))
+        if data and len(data) < room and is_complete:
+            torn = Damaged(start, "torn: its writer was killed in the middle of it", data)
+            return Chunk(path.name, start, start + len(data), (torn,))
+        if is_complete and not data:
+            self._finished.add(path.name)
+        return None
+
+    def remove_old(self, keep_seconds: int) -> list[str]:
+        """Delete segments that were read to the end long ago; return their names."""
+        removed: list[str] = []
+        for name in sorted(self._finished):
+            path = self._directory / name
+            if not path.exists() or time.time() - path.stat().st_mtime > keep_seconds:
+                path.unlink(missing_ok=True)
+                removed.append(name)
+        self._finished.difference_update(removed)
+        return removed
+
+
+def _is_released(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""The meter's loop: wait for the journal to grow, apply what is new, remove what is old."""
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from herotill.journal import Damaged, Record
+from sync_daemon.database import connect, radius_url
+from sync_daemon.meter.applying import JournalReadTwice, apply_chunk
+from sync_daemon.meter.reading import Chunk, JournalReader
+from sync_daemon.meter.statements import forget_positions, read_positions
+from sync_daemon.settings import Settings
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+CLEANING_SECONDS = 600.0
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
+
+
+class Meter:
+    """Applies one node's journal to one database. Holds the positions it has committed."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._node = settings.node
+        self._class_secret = bytes.fromhex(settings.class_secret)
+        self._reader = JournalReader(settings.journal_directory)
+        self._keep_seconds = settings.journal_retention_seconds
+        with connection, connection.cursor() as cursor:
+            self._positions = read_positions(cursor, self._node)
+
+    def apply_new(self) -> int:
+        """Apply what is new, up to one reading's worth; return how many records that was."""
+        applied = 0
+        for chunk in self._reader.read(self._positions):
+            self._apply(chunk)
+            applied += len(chunk.records)
+        return applied
+
+    def _apply(self, chunk: Chunk) -> None:
+        try:
+            apply_chunk(self._connection, self._node, chunk, self._class_secret)
+        except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+            self._apply_one_by_one(chunk, error)
+        self._positions[chunk.segment] = chunk.end
+
+    def _apply_one_by_one(self, chunk: Chunk, error: psycopg2.Error) -> None:
+        """A record the database refuses must not hold up the others: it alone is quarantined."""
+        if len(chunk.records) == 1:
+            log.error("a journal record is quarantined: %s", str(error).strip())
+            refused = replace(chunk, records=(_refused(chunk.records[0], error),))
+            apply_chunk(self._connection, self._node, refused, self._class_secret)
+            return
+        starts = [record.offset for record in chunk.records]
+        for record, start, end in zip(chunk.records, starts, [*starts[1:], chunk.end], strict=True):
+            self._apply(Chunk(chunk.segment, start, end, (record,)))
+
+    def remove_old(self) -> None:
+        """Remove segments that were applied long ago; the file goes first, so that nothing is read twice."""
+        removed = self._reader.remove_old(self._keep_seconds)
+        if removed:
+            with self._connection, self._connection.cursor() as cursor:
+                forget_positions(cursor, self._node, removed)
+
+
+def _refused(record: Record | Damaged, error: psycopg2.Error) -> Damaged:
+    line = record.line if isinstance(record, Damaged) else repr(record.body).encode()
+    return Damaged(record.offset, f"the database refused it: {str(error).strip()}", line)
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Meter this node's journal until `stop`; a database that goes away is waited for."""
+    settings.journal_directory.mkdir(parents=True, exist_ok=True)
+    grown = threading.Event()
+    observer = Observer()
+    observer.schedule(_Watcher(grown), str(settings.journal_directory))
+    observer.start()
+    try:
+        while not stop.is_set():
+            try:
+                _meter_while_connected(settings, grown, stop)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                log.warning("the meter lost the database and tries again: %s", str(error).strip())
+                stop.wait(RETRY_SECONDS)
+            except JournalReadTwice as error:
+                log.error("another meter has applied segment %s of this journal; starting over", error)
+                stop.wait(RETRY_SECONDS)
+    finally:
+        observer.stop()
+        observer.join()
+
+
+def _meter_while_connected(settings: Settings, grown: threading.Event, stop: threading.Event) -> None:
+    connection = connect(radius_url(settings), "herotill meter")
+    try:
+        if not _become_the_meter(connection, settings.node, stop):
+            return
+        meter = Meter(connection, settings)
+        log.info("metering the journal of node %s in %s", settings.node, settings.journal_directory)
+        cleaned_at = 0.0
+        while True:
+            grown.clear()
+            applied = meter.apply_new()
+            if time.monotonic() - cleaned_at > CLEANING_SECONDS:
+                meter.remove_old()
+                cleaned_at = time.monotonic()
+            if applied:
+                continue
+            if stop.is_set():
+                return
+            grown.wait(POLL_SECONDS)
+    finally:
+        connection.close()
+
+
+def _become_the_meter(connection: Connection, node: str, stop: threading.Event) -> bool:
+    """Wait until this is the only meter of the node; False when stopped before."""
+    waiting = False
+    while not stop.is_set():
+        with connection, connection.cursor() as cursor:
+            cursor.execute(TRY_LOCK, (node,))
+            row = cursor.fetchone()
+        if row is not None and row[0]:
+            return True
+        if not waiting:
+            log.info("another meter is at work for node %s; waiting to take over", node)
+            waiting = True
+        stop.wait(RETRY_SECONDS)
+    return False
+
+
+class _Watcher(FileSystemEventHandler):
+    """Tells that the journal grew."""
+
+    def __init__(self, grown: threading.Event) -> None:
+        self._grown = grown
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Wake the meter for anything that may mean new records; its own reading is none of it."""
+        if event.event_type in ("modified", "created", "moved"):
+            self._grown.set()

@@ -1,0 +1,134 @@
+"""What happens by the clock: grants expire to the second, and what packet time did is booked.
+
+The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED.
+"""
+
+import logging
+import select
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
+from sqlalchemy.orm import Session as BillingSession
+
+from billing.events import book_access_events
+from herotill.ending import cuts_at_end
+from herotill.grants import grant_end
+from sync_daemon.database import billing_engine, connect, radius_url
+from sync_daemon.grant_rows import write_ended
+from sync_daemon.meter.statements import load_accounts, load_live_sessions
+from sync_daemon.outbox import request_cuts
+from sync_daemon.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 60.0
+SHORTEST_WAIT_SECONDS = 0.005
+RETRY_SECONDS = 1.0
+EXPIRIES_AT_ONCE = 500
+
+# Two indexes, two questions: a fixed end, and an end so long after the last use.
+SELECT_DUE = """
+    SELECT username FROM (
+        (SELECT username FROM radius.entitlement
+         WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= %(now)s
+         ORDER BY expires_at LIMIT %(limit)s)
+        UNION
+        (SELECT username FROM radius.entitlement
+         WHERE ended_at IS NULL AND seconds_after_last_use IS NOT NULL AND last_used_at IS NOT NULL
+           AND last_used_at + make_interval(secs => seconds_after_last_use) <= %(now)s
+         LIMIT %(limit)s)) AS due
+"""
+
+SELECT_NEXT = """
+    SELECT LEAST(
+        (SELECT min(expires_at) FROM radius.entitlement WHERE ended_at IS NULL AND expires_at IS NOT NULL),
+        (SELECT min(last_used_at + make_interval(secs => seconds_after_last_use)) FROM radius.entitlement
+         WHERE ended_at IS NULL AND seconds_after_last_use IS NOT NULL AND last_used_at IS NOT NULL))
+"""
+
+NOTIFY_ACCOUNTS = (
+    "SELECT pg_notify('herotill_account', json_build_array(name)::text) FROM unnest(%s::text[]) AS name"
+)
+
+
+def expire_grants(connection: Connection, now: datetime) -> int:
+    """End every grant whose clock has run out and cut the sessions that lived on it; return how many accounts that was."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_DUE, {"now": now, "limit": EXPIRIES_AT_ONCE})
+        usernames = [row[0] for row in cursor.fetchall()]
+        if usernames:
+            _expire_accounts(cursor, usernames, now)
+    return len(usernames)
+
+
+def _expire_accounts(cursor: Cursor, usernames: Sequence[str], now: datetime) -> None:
+    accounts = load_accounts(cursor, usernames)
+    sessions = load_live_sessions(cursor, usernames)
+    for account in accounts.values():
+        for grant in list(account.grants.values()):
+            end = None if grant.ended_at is not None else grant_end(grant, now)
+            if end is not None:
+                account.grants[grant.grant_id] = replace(grant, ended_at=now, ended_reason=end)
+        write_ended(cursor, account.grants.values())
+        if account.kind is not None:
+            live = [session for session in sessions if session.username == account.username]
+            request_cuts(cursor, cuts_at_end(account.kind, account.grants.values(), live, now), now)
+    cursor.execute(NOTIFY_ACCOUNTS, (sorted(accounts),))
+
+
+def next_expiry(connection: Connection) -> datetime | None:
+    """Return when the next grant expires, or None."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_NEXT)
+        row = cursor.fetchone()
+    expiry: datetime | None = None if row is None else row[0]
+    return expiry
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Keep the clock until `stop`; a database that goes away is waited for."""
+    while not stop.is_set():
+        try:
+            _keep_time(settings, stop)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            log.warning("the schedule lost the database and tries again: %s", str(error).strip())
+            stop.wait(RETRY_SECONDS)
+
+
+def _keep_time(settings: Settings, stop: threading.Event) -> None:
+    working = connect(radius_url(settings), "herotill schedule")
+    listening = connect(radius_url(settings), "herotill schedule listen", autocommit=True)
+    engine = billing_engine(settings, "herotill schedule books")
+    try:
+        with listening.cursor() as cursor:
+            cursor.execute("LISTEN herotill_account; LISTEN herotill_event")
+        while not stop.is_set():
+            while expire_grants(working, datetime.now(UTC)):
+                pass
+            with BillingSession(engine) as session, session.begin():
+                book_access_events(session, datetime.now(UTC))
+            _wait(listening, working, stop)
+    finally:
+        engine.dispose()
+        listening.close()
+        working.close()
+
+
+def _wait(listening: Connection, working: Connection, stop: threading.Event) -> None:
+    """Wait for the next expiry, a notification, or the end; at most a minute."""
+    expiry = next_expiry(working)
+    seconds = LONGEST_WAIT_SECONDS
+    if expiry is not None:
+        seconds = min(seconds, (expiry - datetime.now(UTC)).total_seconds())
+    deadline = datetime.now(UTC).timestamp() + max(seconds, SHORTEST_WAIT_SECONDS)
+    while not stop.is_set() and (left := deadline - datetime.now(UTC).timestamp()) > 0:
+        # In short steps, because a signal handler can only set `stop`.
+        if select.select([listening], [], [], min(left, 0.2))[0]:
+            listening.poll()
+            listening.notifies.clear()
+            return
