@@ -223,7 +223,7 @@ def _add_tickets(session: Session, wanted: NewBatch, batch: VoucherBatch, now: d
     status = "stored" if wanted.sell is SellWhen.LATER else "active"
     session.execute(_ADD_ACCOUNTS, {"codes": codes, "secrets": secrets, "status": status, "now": now})
     values = {"batch_id": batch.batch_id, "codes": codes, "now": now, "actor": wanted.created_by}
-    return dict(session.execute(_ADD_VOUCHERS, values).tuples())
+    return {row.voucher_id: row.code for row in session.execute(_ADD_VOUCHERS, values)}
 
 
 def _unused_codes(session: Session, wanted: NewBatch) -> list[str]:
