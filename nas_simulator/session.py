@@ -97,23 +97,26 @@ class Session:
         return next((report for report in self.reports if report.status is Status.STOP), None)
 
     async def use(
-        self, *, input_octets: int = 0, output_octets: int = 0, seconds: int = 0, interims: bool = False
+        self, *, input_octets: int = 0, output_octets: int = 0, seconds: int = 0, interims: bool | None = None
     ) -> Cut:
         """Use the line, evenly over `seconds`; beyond a limit the session stops, exactly there.
 
-        Returns what was really used, and the Acct-Terminate-Cause if that ended the session. With `interims`, an
-        Interim-Update is sent wherever Acct-Interim-Interval says.
+        Returns what was really used, and the Acct-Terminate-Cause if that ended the session. With `interims`
+        (by default only where time passes by itself) an Interim-Update is sent wherever Acct-Interim-Interval says.
         """
+        if self.ended:
+            return Cut(Usage(), self.terminate_cause)
+        reporting = self._pace > 0 if interims is None else interims
         more = Usage(input_octets, output_octets, seconds + self._whole_seconds_passed())
         got = Usage()
-        pieces = self._pieces(more, interims)
+        pieces = self._pieces(more, reporting)
         for number, piece in enumerate(pieces, start=1):
             cut = self._advance(piece)
             got += cut.used
             if cut.cause is not None:
                 await self.stop(cut.cause)
                 return Cut(got, cut.cause)
-            if interims and (number < len(pieces) or self._interim_is_due()):
+            if reporting and piece.seconds and (number < len(pieces) or self._interim_is_due()):
                 await self._report(Status.INTERIM, NORMALLY)
         return Cut(got, self.terminate_cause)
 
@@ -156,7 +159,7 @@ class Session:
         """Let time pass at the session's pace until it ends, with interims as they fall due."""
         while not self.ended:
             await asyncio.sleep(self._seconds_to_next_event() / self._pace)
-            await self.use(interims=True)
+            await self.use()
 
     async def _report(self, status: Status, delivery: Delivery) -> Accounted:
         report = await self._account(self, status, delivery)

@@ -27,6 +27,7 @@ class ManualClock:
         self._now = now
 
     def __call__(self) -> datetime:
+        """Return the time it stands at."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -63,8 +64,8 @@ class NasSettings:
     name: str = "simulated-nas"
     called_station_id: str = "02-00-00-00-00-00:hotspot"
     source_address: str | None = None
-    retransmission: Retransmission = Retransmission()
-    dynamic_authorization: DynamicAuthorizationSettings = DynamicAuthorizationSettings()
+    retransmission: Retransmission = field(default_factory=Retransmission)
+    dynamic_authorization: DynamicAuthorizationSettings = field(default_factory=DynamicAuthorizationSettings)
     loss: Loss | None = None
     clock: Clock = utc_now
     pace: float = 0.0
