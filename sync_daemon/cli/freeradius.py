@@ -1,0 +1,149 @@
+"""`herotill freeradius`: our configuration into FreeRADIUS and out of it; a private instance."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from herotill.errors import Refused
+from sync_daemon.cli.application import Application, pass_application
+
+if TYPE_CHECKING:
+    from sync_daemon.freeradius_install import Plan
+    from sync_daemon.freeradius_install_render import Listening, PacketTimeValues
+
+DEBIAN_RADDB = Path("/etc/freeradius/3.0")
+
+_raddb = click.option(
+    "--raddb",
+    type=click.Path(path_type=Path),
+    default=DEBIAN_RADDB,
+    show_default=True,
+    help="FreeRADIUS's directory.",
+)
+_auth_port = click.option("--auth-port", default=1812, show_default=True, help="For Access-Requests.")
+_acct_port = click.option("--acct-port", default=1813, show_default=True, help="For Accounting-Requests.")
+_addresses = click.option("--address", "addresses", multiple=True, help="To listen on; may be repeated.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only say what would change.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_message_authenticator = click.option(
+    "--require-message-authenticator/--allow-unsigned",
+    "is_signed",
+    default=True,
+    show_default=True,
+    help="Drop Access-Requests without Message-Authenticator (CVE-2024-3596).",
+)
+
+
+class Chosen(TypedDict):
+    """What both kinds of installation let the operator choose."""
+
+    addresses: tuple[str, ...]
+    auth_port: int
+    acct_port: int
+    is_signed: bool
+
+
+@click.group()
+def freeradius() -> None:
+    """Put our configuration into FreeRADIUS, or take it out."""
+
+
+@freeradius.command()
+@_raddb
+@_auth_port
+@_acct_port
+@_addresses
+@_message_authenticator
+@_dry_run
+@_yes
+@pass_application
+def install(
+    application: Application, /, raddb: Path, dry_run: bool, yes: bool, **chosen: Unpack[Chosen]
+) -> None:
+    """Write our files into raddb, file by file as announced, and let FreeRADIUS check them."""
+    from sync_daemon import freeradius_install_apply as apply  # noqa: PLC0415 - slow to import
+    from sync_daemon.freeradius_install_render import installed_entries  # noqa: PLC0415
+
+    values = _values(application, chosen, ("*", "::"))
+    installation = apply.Installation(raddb)
+    plan = installation.plan(installed_entries(values))
+    if not _is_agreed(plan, dry_run=dry_run, yes=yes):
+        return
+    _refuse_unless_root(raddb)
+    apply.prepare_journal(values.journal_directory, raddb)
+    installation.apply(plan, apply.check_with_freeradius)
+    click.echo("FreeRADIUS has checked it. Next: systemctl restart freeradius")
+
+
+@freeradius.command()
+@_raddb
+@_dry_run
+@_yes
+@pass_application
+def uninstall(application: Application, raddb: Path, dry_run: bool, yes: bool) -> None:  # noqa: ARG001
+    """Bring every file we touched back to what it was, byte for byte."""
+    from sync_daemon import freeradius_install_apply as apply  # noqa: PLC0415 - slow to import
+
+    installation = apply.Installation(raddb)
+    plan = installation.plan_removal()
+    if _is_agreed(plan, dry_run=dry_run, yes=yes):
+        _refuse_unless_root(raddb)
+        installation.apply(plan, None)
+        click.echo("Everything is as it was before. Next: systemctl restart freeradius")
+
+
+@freeradius.command()
+@click.option("--directory", type=click.Path(path_type=Path), required=True, help="Everything goes below it.")
+@_auth_port
+@_acct_port
+@_addresses
+@_message_authenticator
+@pass_application
+def private(application: Application, /, directory: Path, **chosen: Unpack[Chosen]) -> None:
+    """Make a FreeRADIUS of your own: no root, nothing of /etc/freeradius, started by you."""
+    from sync_daemon import freeradius_install_apply as apply  # noqa: PLC0415 - slow to import
+
+    directory = directory.expanduser().absolute()
+    plan = apply.install_private(directory, _values(application, chosen, ("127.0.0.1", "::1")))
+    for change in plan.changes:
+        click.echo(change.sentence)
+    reason = apply.check_with_freeradius(directory / "raddb")
+    if reason is not None:
+        raise Refused(f"FreeRADIUS refuses the configuration: {reason}", "freeradius")
+    click.echo(f"Start it: freeradius -f -l {directory}/log/radius.log -d {directory}/raddb")
+
+
+def _values(application: Application, chosen: Chosen, everywhere: tuple[str, str]) -> "PacketTimeValues":
+    from sync_daemon import freeradius_install_probe as probe  # noqa: PLC0415 - slow to import
+
+    listening = _listening(chosen, everywhere if probe.has_ipv6() else everywhere[:1])
+    probe.refuse_unsupported(probe.freeradius_version())
+    probe.refuse_other_python()
+    return probe.values_from_settings(
+        application.settings, listening, require_message_authenticator=chosen["is_signed"]
+    )
+
+
+def _listening(chosen: Chosen, everywhere: tuple[str, ...]) -> "Listening":
+    from sync_daemon.freeradius_install_render import Listening  # noqa: PLC0415 - slow to import
+
+    return Listening(chosen["addresses"] or everywhere, chosen["auth_port"], chosen["acct_port"])
+
+
+def _is_agreed(plan: "Plan", *, dry_run: bool, yes: bool) -> bool:
+    for change in plan.changes:
+        click.echo(change.sentence)
+    if not plan.changes:
+        click.echo("nothing to change")
+    if dry_run:
+        return False
+    if plan.changes and not yes:
+        click.confirm("Do this?", abort=True)
+    return True
+
+
+def _refuse_unless_root(raddb: Path) -> None:
+    if not os.access(raddb, os.W_OK):
+        raise Refused(f"{raddb} may not be written by you; run this as root", "freeradius")
