@@ -15,6 +15,7 @@ class ServingSettings:
     poll_seconds: float = 5.0  # in case a NOTIFY was lost
     stop_grace_seconds: float = 3.0
     stop_check_seconds: float = 0.1
+    stop_database_seconds: float = 1.0  # after the grace, for writing; then a hanging database is left behind
     batch: int = 200
     nas_backlog: int = 400
     reconnect_initial_seconds: float = 0.2

@@ -5,8 +5,11 @@ notified meanwhile is found when it ends.
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -44,6 +47,11 @@ class WatchedConnection:
         self._loop.add_reader(self._descriptor, self._readable)
         self._tell_notifications()
         return result
+
+    def break_off(self) -> None:
+        """Make a statement that hangs (a paused server, a dead network) fail now; for the end of the process only."""
+        with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as same_connection:
+            same_connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Stop watching and close the connection, broken or not."""

@@ -66,7 +66,8 @@ class OutboxServer:
         self._wake = asyncio.Event()
         self._desk = Desk(client, settings, self._wake.set)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="coa-database")
-        self._stop_watcher = asyncio.create_task(self._wake_on_stop())
+        self._stop_watcher = asyncio.create_task(self._watch_for_stop())
+        self._database: WatchedConnection | None = None
         self._database_is_away = False
 
     async def serve(self, connect_to_radius: Callable[[], Connection]) -> None:
@@ -90,7 +91,7 @@ class OutboxServer:
     async def _serve_once(self, connect_to_radius: Callable[[], Connection]) -> None:
         loop = asyncio.get_running_loop()
         connection = await loop.run_in_executor(self._thread, connect_to_radius)
-        database = WatchedConnection(connection, self._thread, self._wake.set)
+        self._database = database = WatchedConnection(connection, self._thread, self._wake.set)
         try:
             await database.run(outbox.listen)
             self._note_database_is_back()
@@ -99,6 +100,7 @@ class OutboxServer:
                 await self._turn(database)
             await self._finish(database)
         finally:
+            self._database = None
             database.close()
 
     async def _turn(self, database: WatchedConnection) -> None:
@@ -125,10 +127,14 @@ class OutboxServer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
 
-    async def _wake_on_stop(self) -> None:
+    async def _watch_for_stop(self) -> None:
+        """Wake the server when it is to stop, and do not let a database that hangs keep it from stopping."""
         while not self._stop.is_set():
             await asyncio.sleep(self._settings.stop_check_seconds)
         self._wake.set()
+        await asyncio.sleep(self._settings.stop_grace_seconds + self._settings.stop_database_seconds)
+        if self._database is not None:
+            self._database.break_off()
 
     def _next_pause_seconds(self, pause_seconds: float, error: psycopg2.Error) -> float:
         if self._database_is_away:

@@ -1,8 +1,11 @@
 """The outbox worker between a real PostgreSQL and a NAS on a real socket (rule R31)."""
 
 import asyncio
+import dataclasses
 import json
 import multiprocessing
+import os
+import signal
 import statistics
 import threading
 import time
@@ -148,7 +151,7 @@ def workers(
             )
         )
 
-    threads = [threading.Thread(target=serve) for _ in range(count)]
+    threads = [threading.Thread(target=serve, name=f"coa-under-test-{number}") for number in range(count)]
     for thread in threads:
         thread.start()
     try:
@@ -414,6 +417,48 @@ def test_a_lost_database_connection_loses_no_result(
     messages = [record.getMessage() for record in caplog.records]
     assert messages.count("The database cannot be used; disconnects wait until it can.") == 1
     assert messages.count("The database can be used again.") == 1
+
+
+@contextmanager
+def stalled_backend(books: Connection) -> Iterator[None]:
+    """The worker's PostgreSQL process is stopped meanwhile, as in a stalled disk or a paused machine."""
+    [(pid,)] = query(books, "SELECT pid FROM pg_stat_activity WHERE application_name = 'coa under test'")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_stalled_database_delays_no_retransmission(books: Connection, database_url: str) -> None:
+    timing = RetransmissionTiming(0.3, 0.3, 5, 5.0, 0.0)
+    with FakeNas(is_silent) as nas, workers(books, database_url, timing=timing):
+        add_nas(books, nas)
+        request = enqueue(books, "r")
+        nas.wait_for(1)
+        with stalled_backend(books):  # the lease is to be renewed 0.2 s later, which now hangs
+            nas.wait_for(4, 3.0)
+        assert [round((later.at - nas.heard[0].at) / 0.3, 1) for later in nas.heard[1:4]] == pytest.approx(
+            [1, 2, 3], abs=0.3
+        )
+        wait_for_state(books, request, "timed_out")
+
+
+def test_a_stalled_database_does_not_keep_the_worker_from_stopping(
+    books: Connection, database_url: str
+) -> None:
+    impatient = dataclasses.replace(BRISK, stop_database_seconds=0.2)
+    with FakeNas(is_silent) as nas:
+        add_nas(books, nas)
+        with workers(books, database_url, timing=PATIENT, serving=impatient) as stop:
+            request = enqueue(books, "r")
+            nas.wait_for(1)
+            running = [thread for thread in threading.enumerate() if thread.name.startswith("coa-under-test")]
+            with stalled_backend(books):
+                stop.set()
+                running[0].join(5.0)
+                assert not running[0].is_alive()
+    assert state_of(books, request)[0] in ("sent", "pending")
 
 
 def test_a_dead_nas_with_a_long_queue_holds_nobody_up(books: Connection, database_url: str) -> None:
