@@ -169,20 +169,10 @@ def check_with_freeradius(raddb: Path) -> str | None:
 
 
 def _reason(lines: list[str]) -> str:
-    """Pick what a person would look for: the complaints, of which the last few decide."""
-    words = (
-        "error",
-        "failed",
-        "unable",
-        "unknown",
-        "invalid",
-        "refus",
-        "cannot",
-        "permission denied",
-        "no such",
-    )
-    telling = [line.strip() for line in lines if any(word in line.lower() for word in words)]
-    return " | ".join((telling or [line.strip() for line in lines if line.strip()])[-4:])
+    """Pick what a person would look for: of the last lines, those that complain."""
+    words = ("error", "fail", "unable", "unknown", "invalid", "cannot", "denied", "no such", "not configured")
+    last = [line.strip() for line in lines if line.strip()][-12:]
+    return " | ".join([line for line in last if any(word in line.lower() for word in words)] or last[-3:])
 
 
 def _read(path: Path) -> Entry:

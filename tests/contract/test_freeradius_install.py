@@ -1,0 +1,125 @@
+"""Installing into a copy of Debian's own raddb, judged by FreeRADIUS: `freeradius -XC`."""
+
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from sync_daemon.freeradius_install_apply import check_with_freeradius
+from sync_daemon.freeradius_install_probe import freeradius_version, refuse_unsupported
+from tests.conftest import RunHerotill
+
+# A user who may not read Debian's has a copy of it made by scripts/bootstrap.
+STOCK_RADDB = Path(os.environ.get("HEROTILL_STOCK_RADDB", "/etc/freeradius/3.0"))
+
+
+@pytest.fixture
+def raddb(tmp_path: Path) -> Path:
+    """Debian's raddb, without EAP (it wants the system's private key) and without switching user."""
+    copy = tmp_path / "raddb"
+    shutil.copytree(STOCK_RADDB, copy, symlinks=True, ignore=shutil.ignore_patterns("certs"))
+    (copy / "mods-enabled/eap").unlink()
+    (copy / "sites-enabled/inner-tunnel").unlink()
+    main = copy / "radiusd.conf"
+    text = re.sub(r"(?m)^\s*(user|group) = \w+$", "", main.read_text())
+    text = text.replace("raddbdir = /etc/freeradius/3.0", f"raddbdir = {copy}")
+    main.write_text(re.sub(r"(?m)^(logdir|run_dir) = .*$", rf"\1 = {tmp_path}", text))
+    return copy
+
+
+def _tree(directory: Path) -> dict[str, tuple[object, ...]]:
+    tree: dict[str, tuple[object, ...]] = {}
+    for path in directory.rglob("*"):
+        status = path.lstat()
+        content: object = str(path.readlink()) if path.is_symlink() else path.is_file() and path.read_bytes()
+        mode = None if path.is_symlink() else status.st_mode
+        tree[str(path.relative_to(directory))] = (content, mode, status.st_uid, status.st_gid)
+    return tree
+
+
+def test_install_says_what_it_does_and_uninstall_restores_every_byte(
+    raddb: Path, run_herotill: RunHerotill
+) -> None:
+    before = _tree(raddb)
+    dry = run_herotill("freeradius", "install", "--raddb", str(raddb), "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert _tree(raddb) == before
+
+    done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes")
+    assert done.exit_code == 0, done.output
+    changed = {path for path, state in _tree(raddb).items() if before.get(path) != state}
+    changed |= set(before) - set(_tree(raddb))
+    announced = {line.split()[1] for line in dry.output.splitlines()}
+    assert changed - {".herotill-manifest.json"} == announced
+    assert check_with_freeradius(raddb) is None
+
+    again = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes")
+    assert "nothing to change" in again.output
+
+    undone = run_herotill("freeradius", "uninstall", "--raddb", str(raddb), "--yes")
+    assert undone.exit_code == 0, undone.output
+    assert _tree(raddb) == before
+    assert run_herotill("freeradius", "uninstall", "--raddb", str(raddb), "--yes").exit_code == 1
+
+
+def test_secrets_are_not_for_everybody(raddb: Path, run_herotill: RunHerotill) -> None:
+    assert run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes").exit_code == 0
+    assert stat.S_IMODE((raddb / "mods-available/herotill").stat().st_mode) == 0o640
+    assert (raddb / "mods-available/herotill").stat().st_gid == raddb.stat().st_gid
+    assert stat.S_IMODE((raddb / ".herotill-manifest.json").stat().st_mode) == 0o600
+
+
+def test_a_failed_check_undoes_everything_and_says_why(raddb: Path, run_herotill: RunHerotill) -> None:
+    (raddb / "sites-enabled/broken").write_text(
+        "server broken {\n    authorize {\n        no_such_module\n    }\n}\n"
+    )
+    before = _tree(raddb)
+    done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes")
+    assert done.exit_code == 1
+    assert "no_such_module" in done.output
+    assert _tree(raddb) == before
+
+
+def test_a_file_edited_since_is_refused_and_named(raddb: Path, run_herotill: RunHerotill) -> None:
+    assert run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes").exit_code == 0
+    with (raddb / "sites-available/herotill").open("a") as site:
+        site.write("# mine\n")
+    for action in ("install", "uninstall"):
+        done = run_herotill("freeradius", action, "--raddb", str(raddb), "--yes")
+        assert done.exit_code == 1
+        assert "sites-available/herotill" in done.output
+    assert (raddb / "sites-available/herotill").read_text().endswith("# mine\n")
+
+
+def test_nothing_is_written_without_a_yes(raddb: Path, run_herotill: RunHerotill) -> None:
+    before = _tree(raddb)
+    assert run_herotill("freeradius", "install", "--raddb", str(raddb), stdin="n\n").exit_code == 1
+    assert _tree(raddb) == before
+
+
+@pytest.mark.parametrize("arguments", [("--auth-port", "70000"), ("--address", "localhost")])
+def test_impossible_values_exit_2(raddb: Path, run_herotill: RunHerotill, arguments: tuple[str, ...]) -> None:
+    before = _tree(raddb)
+    done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes", *arguments)
+    assert done.exit_code == 2
+    assert arguments[0].strip("-") in done.output
+    assert _tree(raddb) == before
+
+
+def test_a_raddb_that_is_not_there_is_one_line(tmp_path: Path, run_herotill: RunHerotill) -> None:
+    done = run_herotill("freeradius", "install", "--raddb", str(tmp_path / "none"), "--yes")
+    assert done.exit_code == 1
+    assert len(done.output.splitlines()) == 1
+
+
+def test_a_private_instance_needs_nothing_of_the_systems(tmp_path: Path, run_herotill: RunHerotill) -> None:
+    done = run_herotill("freeradius", "private", "--directory", str(tmp_path / "d"), "--auth-port", "11812")
+    assert done.exit_code == 0, done.output
+    assert "/etc/freeradius" not in (tmp_path / "d/raddb/radiusd.conf").read_text().split("\n", 2)[2]
+
+
+def test_this_freeradius_is_supported() -> None:
+    refuse_unsupported(freeradius_version())
