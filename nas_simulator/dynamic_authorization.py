@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Self, assert_never
+from typing import Self, assert_never, cast
 
 from nas_simulator import wire
 from nas_simulator.moods import Ack, AckButStay, Duplicate, Forged, Late, Mood, Nak, Silent
@@ -118,8 +118,7 @@ class DynamicAuthorization(asyncio.DatagramProtocol):
             await self._closed.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - asyncio's
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102, ARG002 - asyncio's
         self._closed.set()

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from nas_simulator.faults import Delivery, Direction, Loss
 from nas_simulator.wire import MalformedPacket, Received, Request, decode
@@ -100,8 +100,7 @@ class RadiusSocket(asyncio.DatagramProtocol):
             await self._closed.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - asyncio's
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102, ARG002 - asyncio's
         self._closed.set()

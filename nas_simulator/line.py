@@ -26,7 +26,12 @@ class Line:
     async def opened(cls, settings: NasSettings) -> Self:
         """Open both sockets."""
         access = await _connected(settings, settings.authentication_port)
-        return cls(settings, access, await _connected(settings, settings.accounting_port))
+        try:
+            accounting = await _connected(settings, settings.accounting_port)
+        except OSError:
+            await access.close()
+            raise
+        return cls(settings, access, accounting)
 
     async def close(self) -> None:
         """Close both sockets."""

@@ -61,8 +61,12 @@ class SimulatedNas:
         """Open the sockets."""
         settings = self.settings
         self._line = await Line.opened(settings)
-        if settings.dynamic_authorization.enabled:
-            self._dynamic = await DynamicAuthorization.listening(settings, self.address, self._decide)
+        try:
+            if settings.dynamic_authorization.enabled:
+                self._dynamic = await DynamicAuthorization.listening(settings, self.address, self._decide)
+        except OSError:
+            await self._line.close()
+            raise
         return self
 
     async def __aexit__(
