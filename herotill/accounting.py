@@ -5,7 +5,7 @@ The pairs are those rlm_python3 hands over: (name, value) text, enumerations by 
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address, ip_interface
@@ -96,13 +96,19 @@ _ADDRESS_COLUMNS = frozenset(
 
 
 def parse_accounting(
-    pairs: Iterable[Sequence[str]], nas_address: str, received_at: datetime
+    pairs: Iterable[Sequence[str]], nas_address: str, received_at: datetime, input_is_upload: bool = True
 ) -> Report | NasRestart | Malformed:
-    """Return what the packet says. Never raises: a packet that makes no sense is Malformed."""
+    """Return what the packet says. Never raises: a packet that makes no sense is Malformed.
+
+    `input_is_upload` is false for a NAS that calls the download Input; the report has it right.
+    """
     try:
-        return _parse(_first_of_each(pairs), nas_address, received_at)
+        parsed = _parse(_first_of_each(pairs), nas_address, received_at)
     except (ValueError, TypeError) as error:
         return Malformed(str(error))
+    if isinstance(parsed, Report) and not input_is_upload:
+        return replace(parsed, input=parsed.output, output=parsed.input)
+    return parsed
 
 
 def _first_of_each(pairs: Iterable[Sequence[str]]) -> dict[str, str]:

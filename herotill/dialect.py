@@ -34,12 +34,16 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One make's way of saying a reply; `nas_types` are the values of nas.type that mean it."""
+    """One make's way of saying a reply; `nas_types` are the values of nas.type that mean it.
+
+    `input_is_upload` is false where the make calls Input what others call Output, in its limits and its accounting alike;
+    its sayings name our directions: an input limit is a limit on the upload."""
 
     name: str
     nas_types: tuple[str, ...]
     source: str
     sayings: tuple[Saying, ...]
+    input_is_upload: bool = True
 
 
 _REPLY_FIELDS = frozenset(field.name for field in fields(Reply))
@@ -50,7 +54,13 @@ def parse_dialect(document: Mapping[str, Any], base: Dialect | None = None) -> D
     own = tuple(_parse_saying(entry) for entry in document.get("say", ()))
     said = {saying.field for saying in own}
     inherited = tuple(saying for saying in base.sayings if saying.field not in said) if base else ()
-    return Dialect(document["name"], tuple(document["nas_types"]), document["source"], inherited + own)
+    return Dialect(
+        document["name"],
+        tuple(document["nas_types"]),
+        document["source"],
+        inherited + own,
+        document.get("input_is_upload", True),
+    )
 
 
 def _parse_saying(entry: Mapping[str, Any]) -> Saying:

@@ -38,6 +38,7 @@ _MINOR_DIGITS_OF = {
 _MINOR_DIGITS = {code: digits for digits, codes in _MINOR_DIGITS_OF.items() for code in codes.split()}
 
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,12})?)\s*([A-Za-z/]+)", re.ASCII)
+_AMOUNT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,12})?)\s*([A-Za-z]{3})?", re.ASCII)
 _DURATION = re.compile(r"(?:[0-9]{1,12}[wdhms])+", re.ASCII)
 _DURATION_PART = re.compile(r"([0-9]+)([wdhms])", re.ASCII)
 
@@ -104,17 +105,22 @@ def format_bits_per_second(bits_per_second: int) -> str:
     return _format_scaled(bits_per_second, _RATE_UNITS)
 
 
-def parse_money(text: str, field: str) -> Money:
-    """Read `50KES`, `1.50 USD` or `0EUR`. Raises InvalidValue, also for decimals the currency has not."""
+def parse_money(text: str, field: str, currency: str | None = None) -> Money:
+    """Read `50KES` or `1.50 USD`, or `50` where a `currency` is taken for granted.
+
+    Raises InvalidValue, also for decimals the currency has not.
+    """
     allowed = "it is an amount with its currency, like 50KES or 1.50USD"
-    match = _NUMBER_AND_UNIT.fullmatch(text.strip())
-    if match is None or not re.fullmatch(r"[A-Za-z]{3}", match[2]):
+    match = _AMOUNT.fullmatch(text.strip())
+    code = None if match is None else (match[2] or currency)
+    if match is None or code is None:
         raise InvalidValue(field, text, allowed)
-    currency = match[2].upper()
-    minor = Decimal(match[1]).scaleb(minor_digits(currency))
+    minor = Decimal(match[1]).scaleb(minor_digits(code.upper()))
     if minor != int(minor) or minor > MAX_MINOR_UNITS:
-        raise InvalidValue(field, text, f"{allowed}; {currency} has {minor_digits(currency)} decimals")
-    return Money(int(minor), currency)
+        raise InvalidValue(
+            field, text, f"{allowed}; {code.upper()} has {minor_digits(code.upper())} decimals"
+        )
+    return Money(int(minor), code.upper())
 
 
 def format_money(money: Money) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from herotill.class_token import ClassToken, sign_class
 from herotill.decision import Accept, Decision, GrantAllocation, LoginRequest, Prepare, Reject, decide
-from herotill.dialect import Dialect, dialect_for, render
+from herotill.dialect import render
 from herotill.journal import LOGIN
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.reply import spread_interim_interval
@@ -146,17 +146,15 @@ class LoginDesk:
         token = sign_class(self._class_secret, ClassToken(request.login_id, request.username))
         reply = spread_interim_interval(decision.reply, request.login_id)
         pairs: list[ReplyPair] = [("Class", ":=", "0x" + token.encode().hex())]
-        pairs += checked_pairs(render(self._dialect(request), reply), self._complain)
+        pairs += checked_pairs(
+            render(self._store.nases.dialect_of(request.nas_address), reply), self._complain
+        )
         if decision.reason is Reason.ACCEPTED:
             pairs += checked_rows(snapshot.reply, self._complain)
         if not self._record(login, True, decision.reason):
             return self._refuse_unrecorded()
         self._store.note_login(request, _now())
         return Answer(True, tuple(pairs))
-
-    def _dialect(self, request: LoginRequest) -> Dialect:
-        nas = self._store.nases.find(request.nas_address)
-        return nas.dialect if nas is not None else dialect_for("other")
 
     def _refuse(self, login: Login, reason: Reason) -> Answer:
         self._record(login, False, reason)

@@ -13,13 +13,13 @@ from typing import Any
 from herotill.accounting import Report, parse_accounting
 from herotill.class_token import verify_class
 from herotill.decision import GrantAllocation, LoginRequest, Preparation, ReserveSlice, StartFirstUse
+from herotill.nas import SELECT_NASES, NasDirectory
 from herotill.overlay import lay_over, with_pending_logins
 from herotill.sessions import Session
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
 from rlm_herotill.database import Database, Execute, changed_accounts
 from rlm_herotill.journal import Position
-from rlm_herotill.nas import SELECT_NASES, NasDirectory
 from rlm_herotill.settings import PacketTimeSettings
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
@@ -141,7 +141,9 @@ class SnapshotStore:
         reports: list[tuple[Report, str | None]] = []
         for _, received_at_us, nas_address, pairs in list(records):
             received_at = datetime.fromtimestamp(received_at_us / 1_000_000, UTC)
-            report = parse_accounting(pairs, nas_address, received_at)
+            report = parse_accounting(
+                pairs, nas_address, received_at, self.nases.dialect_of(nas_address).input_is_upload
+            )
             if isinstance(report, Report):
                 token = verify_class(self._settings.class_secret, report.class_value or "")
                 reports.append((report, None if token is None else token.login_id))
@@ -156,7 +158,8 @@ class SnapshotStore:
         self._load_nases(execute(SELECT_NASES))
 
     def _load_nases(self, rows: Sequence[Sequence[Any]]) -> None:
-        for name in self.nases.replace(rows):
+        self.nases = NasDirectory(rows)
+        for name in self.nases.unusable:
             self._log(f"NAS {name!r} is neither an address nor a network (RFC 4632); it is ignored")
 
     def _notified(self, channel: str, payload: str, execute: Execute) -> None:

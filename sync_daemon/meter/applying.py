@@ -13,6 +13,7 @@ from herotill.accounting import Malformed, NasRestart, Report, parse_accounting
 from herotill.class_token import verify_class
 from herotill.ending import cuts_at_end
 from herotill.journal import ACCOUNTING, LOGIN, Damaged, Record
+from herotill.nas import NasDirectory
 from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
 from sync_daemon.meter.reading import Chunk
@@ -39,6 +40,14 @@ class JournalReadTwice(Exception):  # noqa: N818 - it says what happened
     """Another meter has applied this journal meanwhile."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordReader:
+    """What it takes to understand a record: whose NAS it came from, and the secret our Class is signed with."""
+
+    nases: NasDirectory
+    class_secret: bytes
+
+
 @dataclass(slots=True)
 class Contents:
     """What a chunk holds, understood: runs of reports with restarts of NASes between them, in order."""
@@ -49,7 +58,7 @@ class Contents:
     user_names: set[str] = field(default_factory=set)
 
 
-def understand(records: Iterable[Record | Damaged], class_secret: bytes) -> Contents:
+def understand(records: Iterable[Record | Damaged], reader: RecordReader) -> Contents:
     """Sort the records of a chunk; what makes no sense is rejected with its reason, and nothing around it is."""
     contents = Contents()
     for record in records:
@@ -57,20 +66,21 @@ def understand(records: Iterable[Record | Damaged], class_secret: bytes) -> Cont
             contents.rejected.append((record, record.reason))
             continue
         try:
-            _understand_record(record, contents, class_secret)
+            _understand_record(record, contents, reader)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             contents.rejected.append((record, f"not understood: {error!r}"))
     return contents
 
 
-def _understand_record(record: Record, contents: Contents, class_secret: bytes) -> None:
+def _understand_record(record: Record, contents: Contents, reader: RecordReader) -> None:
     received_at = datetime.fromtimestamp(record.received_at_us / 1_000_000, UTC)
     if record.kind == LOGIN:
         contents.outcomes.append(_outcome(record, received_at))
         return
     if record.kind != ACCOUNTING:
         raise ValueError(f"unknown kind {record.kind!r}")
-    parsed = parse_accounting(record.body, record.nas_address, received_at)
+    input_is_upload = reader.nases.dialect_of(record.nas_address).input_is_upload
+    parsed = parse_accounting(record.body, record.nas_address, received_at, input_is_upload)
     match parsed:
         case Malformed(reason):
             contents.rejected.append((record, reason))
@@ -78,7 +88,9 @@ def _understand_record(record: Record, contents: Contents, class_secret: bytes) 
             contents.steps.append((parsed, received_at))
         case Report():
             contents.user_names.add(parsed.username)
-            contents.steps.append(BoundReport(parsed, verify_class(class_secret, parsed.class_value or "")))
+            contents.steps.append(
+                BoundReport(parsed, verify_class(reader.class_secret, parsed.class_value or ""))
+            )
 
 
 def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
@@ -95,12 +107,12 @@ def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
     )
 
 
-def apply_chunk(connection: Connection, node: str, chunk: Chunk, class_secret: bytes) -> None:
+def apply_chunk(connection: Connection, node: str, chunk: Chunk, reader: RecordReader) -> None:
     """Apply one chunk and commit. Raises JournalReadTwice, and psycopg2's errors; then nothing has happened."""
     with connection, connection.cursor() as cursor:
         if not move_position(cursor, node, chunk.segment, chunk.start, chunk.end):
             raise JournalReadTwice(chunk.segment)
-        contents = understand(chunk.records, class_secret)
+        contents = understand(chunk.records, reader)
         touched = set(contents.user_names)
         for run in _runs(contents.steps):
             if isinstance(run, tuple):

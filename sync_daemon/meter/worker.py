@@ -11,8 +11,9 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from herotill.journal import Damaged, Record
+from herotill.nas import SELECT_NASES, NasDirectory
 from sync_daemon.database import connect, radius_url
-from sync_daemon.meter.applying import JournalReadTwice, apply_chunk
+from sync_daemon.meter.applying import JournalReadTwice, RecordReader, apply_chunk
 from sync_daemon.meter.reading import Chunk, JournalReader
 from sync_daemon.meter.statements import forget_positions, read_positions
 from sync_daemon.settings import Settings
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 CLEANING_SECONDS = 600.0
+NASES_SECONDS = 2.0
+"""How old the list of NASes may be: a report's direction depends on its make."""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
 
 
@@ -32,6 +35,8 @@ class Meter:
         self._connection = connection
         self._node = settings.node
         self._class_secret = bytes.fromhex(settings.class_secret)
+        self._nases_read_at = 0.0
+        self._record_reader = RecordReader(NasDirectory(), self._class_secret)
         self._reader = JournalReader(settings.journal_directory)
         self._keep_seconds = settings.journal_retention_seconds
         with connection, connection.cursor() as cursor:
@@ -39,15 +44,23 @@ class Meter:
 
     def apply_new(self) -> int:
         """Apply what is new, up to one reading's worth; return how many records that was."""
+        if time.monotonic() - self._nases_read_at > NASES_SECONDS:
+            self._read_nases()
         applied = 0
         for chunk in self._reader.read(self._positions):
             self._apply(chunk)
             applied += len(chunk.records)
         return applied
 
+    def _read_nases(self) -> None:
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(SELECT_NASES)
+            self._record_reader = RecordReader(NasDirectory(cursor.fetchall()), self._class_secret)
+        self._nases_read_at = time.monotonic()
+
     def _apply(self, chunk: Chunk) -> None:
         try:
-            apply_chunk(self._connection, self._node, chunk, self._class_secret)
+            apply_chunk(self._connection, self._node, chunk, self._record_reader)
         except (psycopg2.DataError, psycopg2.IntegrityError) as error:
             self._apply_one_by_one(chunk, error)
         self._positions[chunk.segment] = chunk.end
@@ -57,7 +70,7 @@ class Meter:
         if len(chunk.records) == 1:
             log.error("a journal record is quarantined: %s", str(error).strip())
             refused = replace(chunk, records=(_refused(chunk.records[0], error),))
-            apply_chunk(self._connection, self._node, refused, self._class_secret)
+            apply_chunk(self._connection, self._node, refused, self._record_reader)
             return
         starts = [record.offset for record in chunk.records]
         for record, start, end in zip(chunk.records, starts, [*starts[1:], chunk.end], strict=True):

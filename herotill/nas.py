@@ -1,59 +1,61 @@
-"""The NASes that may talk to this server, in memory: who sent a packet, with which secret, in which dialect.
+"""The NASes of the stock nas table: who sent a packet, with which secret, in which dialect.
 
-FreeRADIUS asks for an unknown client in its receiving thread, so the answer never waits for anything.
+nasname is text that anybody may have edited: what is neither an address nor a network is left out and told of.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from herotill.dialect import Dialect, dialect_for
 
 SELECT_NASES = "SELECT nasname, shortname, type, secret FROM radius.nas ORDER BY id"
+FOUND_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Nas:
-    """One row of the stock nas table; its name may be an address or a network."""
+    """One row of the nas table; its name may be an address or a network."""
 
     network: IPv4Network | IPv6Network
     shortname: str
     nas_type: str
-    secret: str
+    secret: str = field(repr=False)
     dialect: Dialect
 
 
 class NasDirectory:
-    """Finds the NAS of a source address, the longest prefix first."""
+    """Finds the NAS of a source address, the longest prefix first; of equals the one entered first."""
 
-    def __init__(self) -> None:
-        self._nases: tuple[Nas, ...] = ()
-        self._found: dict[str, Nas | None] = {}
-
-    def replace(self, rows: Iterable[Sequence[Any]]) -> list[str]:
-        """Take these rows of the nas table; return the names that are neither an address nor a network."""
+    def __init__(self, rows: Iterable[Sequence[Any]] = ()) -> None:
+        """Take rows of SELECT_NASES; `unusable` are the names that are neither an address nor a network."""
         nases: list[Nas] = []
-        unusable: list[str] = []
+        self.unusable: list[str] = []
         for nasname, shortname, nas_type, secret in rows:
             try:
-                network = ip_network(nasname)
+                network = ip_network(nasname.strip(), strict=False)
             except ValueError:
-                unusable.append(nasname)
+                self.unusable.append(nasname)
                 continue
             nases.append(Nas(network, shortname, nas_type, secret, dialect_for(nas_type)))
         nases.sort(key=lambda nas: nas.network.prefixlen, reverse=True)
-        self._nases, self._found = tuple(nases), {}
-        return unusable
+        self._nases = tuple(nases)
+        self._found: dict[str, Nas | None] = {}
 
     def find(self, address: str) -> Nas | None:
         """Return the NAS that sends from `address`, or None."""
         found = self._found
         if address not in found:
-            if len(found) > 100_000:
+            if len(found) >= FOUND_LIMIT:
                 found.clear()
             found[address] = self._search(address)
         return found[address]
+
+    def dialect_of(self, address: str) -> Dialect:
+        """Return the dialect of the NAS at `address`; the generic one where it is unknown."""
+        nas = self.find(address)
+        return dialect_for("other") if nas is None else nas.dialect
 
     def _search(self, address: str) -> Nas | None:
         try:
