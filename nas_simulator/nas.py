@@ -136,9 +136,15 @@ class SimulatedNas:
 
         `device` is a MAC or any name of one (the same name has the same MAC); `extra` attributes join the Access-Request.
         """
-        outcome = await self.authenticate(
+        return await self.visit(
             Credentials(method, user_name, password), device or user_name, delivery, extra
         )
+
+    async def visit(
+        self, credentials: Credentials, device: str, delivery: Delivery = NORMALLY, extra: Pairs = ()
+    ) -> LoginOutcome:
+        """Do as `login` does, with credentials made by the caller."""
+        outcome = await self.authenticate(credentials, device, delivery, extra)
         if isinstance(outcome, Accepted):
             await outcome.session.start()
             self._begin_living(outcome.session)
@@ -153,7 +159,7 @@ class SimulatedNas:
             credentials, [*self._access_pairs(identity), *extra], delivery
         )
         outcome = self._outcome(credentials, identity, answer, sent_at)
-        self.log.append(entry_of_access(credentials.user_name, outcome, sent_at))
+        self._record(entry_of_access(credentials.user_name, outcome, sent_at))
         return outcome
 
     # Accounting
@@ -175,7 +181,7 @@ class SimulatedNas:
         """Send an Accounting-Request of the given attributes; ours (NAS-Identifier, ...) are added."""
         sent_at = self.settings.clock()
         answer = await self._line.account(pairs, delivery)
-        self.log.append(entry_of_accounting(kind, who, answer, sent_at))
+        self._record(entry_of_accounting(kind, who, answer, sent_at))
         return answer
 
     def send_accounting_octets(self, octets: bytes) -> None:
@@ -213,6 +219,11 @@ class SimulatedNas:
         return list(self.requests)
 
     # How it is done
+
+    def _record(self, entry: LogEntry) -> None:
+        self.log.append(entry)
+        if self.settings.listener is not None:
+            self.settings.listener(entry)
 
     def _outcome(
         self, credentials: Credentials, identity: Identity, answer: Answer, now: datetime

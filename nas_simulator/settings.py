@@ -10,6 +10,7 @@ from herotill.errors import InvalidValue
 from nas_simulator.exchange import Retransmission
 from nas_simulator.faults import Loss
 from nas_simulator.makes import GENERIC, Make
+from nas_simulator.outcomes import LogEntry
 
 Clock = Callable[[], datetime]
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
@@ -53,7 +54,7 @@ class NasSettings:
     `source_address` lets one machine play several NASes (127.0.0.2, 127.0.0.3, ...); it is also where dynamic
     authorization listens. `clock` is what the NAS believes the time is. `pace` is how many session seconds pass in a
     real one: 0, and time passes only in `Session.use`; 1, and sessions live in real time, send their interims and time
-    out by themselves.
+    out by themselves. `listener` is told of every request the NAS sent, as it is answered or given up.
     """
 
     secret: bytes = field(repr=False)
@@ -71,6 +72,7 @@ class NasSettings:
     pace: float = 0.0
     require_message_authenticator: bool = False
     new_identifier_per_accounting_attempt: bool = False
+    listener: Callable[[LogEntry], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be. Raises InvalidValue."""

@@ -96,27 +96,21 @@ octets = st.integers(0, 2**40)
 limit = st.none() | st.integers(1, 2**40)
 
 
-@given(octets, octets, octets, limit, limit, limit, limit)
-def test_no_limit_is_ever_exceeded(
-    inward: int,
-    outward: int,
-    seconds: int,
-    most_in: int | None,
-    most_out: int | None,
-    most: int | None,
-    most_seconds: int | None,
-) -> None:
-    cut = Limits(most_in, most_out, most, most_seconds).cut(Usage(), Usage(inward, outward, seconds))
-    used = cut.used
+usages = st.builds(Usage, octets, octets, octets)
+
+
+@given(usages, st.builds(Limits, limit, limit, limit, limit))
+def test_no_limit_is_ever_exceeded(more: Usage, limits: Limits) -> None:
+    cut = limits.cut(Usage(), more)
     pairs = (
-        (used.input_octets, most_in),
-        (used.output_octets, most_out),
-        (used.total_octets, most),
-        (used.seconds, most_seconds),
+        (cut.used.input_octets, limits.input_octets),
+        (cut.used.output_octets, limits.output_octets),
+        (cut.used.total_octets, limits.total_octets),
+        (cut.used.seconds, limits.session_timeout_seconds),
     )
     assert all(bound is None or value <= bound for value, bound in pairs)
-    assert used.input_octets <= inward
-    assert used.output_octets <= outward
+    assert cut.used.input_octets <= more.input_octets
+    assert cut.used.output_octets <= more.output_octets
     assert (cut.cause is None) == all(bound is None or value < bound for value, bound in pairs)
 
 

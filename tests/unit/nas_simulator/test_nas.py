@@ -61,7 +61,9 @@ def test_an_access_request_is_signed_first_and_says_who_asks() -> None:
 
 
 def test_pap_hides_the_password_as_rfc_2865_says() -> None:
-    hidden = wire.hidden_password("arctangent", b"xyzzy5461", bytes.fromhex("0f403f9473978057bd83d5cb98f4227a"))
+    hidden = wire.hidden_password(
+        "arctangent", b"xyzzy5461", bytes.fromhex("0f403f9473978057bd83d5cb98f4227a")
+    )
     # RFC 2865 §7.1
     assert hidden.hex() == "0dbe708d93d413ce3196e43f782a0aee"[:32]
 
@@ -121,7 +123,9 @@ def test_a_reject_gives_its_reason() -> None:
             assert isinstance(outcome, Rejected)
             assert outcome.reason == "used up; buy more"
             assert nas.sessions == []
-            assert [(entry.outcome, entry.reason) for entry in nas.log] == [("Access-Reject", "used up; buy more")]
+            assert [(entry.outcome, entry.reason) for entry in nas.log] == [
+                ("Access-Reject", "used up; buy more")
+            ]
 
     run(test())
 
@@ -253,7 +257,9 @@ def test_a_session_stops_itself_at_its_limit() -> None:
             stop = server.accounting[-1]
             assert server.statuses() == ["Start", "Stop"]
             assert stop.value("Acct-Terminate-Cause") == "Session-Timeout"
-            assert int(str(stop.value("Acct-Input-Octets"))) + int(str(stop.value("Acct-Output-Octets"))) == 1000
+            assert (
+                int(str(stop.value("Acct-Input-Octets"))) + int(str(stop.value("Acct-Output-Octets"))) == 1000
+            )
 
     run(test())
 
@@ -385,7 +391,11 @@ def test_more_than_256_logins_at_once_wait_for_an_identifier() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "field"),
-    [({"secret": b""}, "secret"), ({"authentication_port": 0}, "authentication_port"), ({"pace": -1.0}, "pace")],
+    [
+        ({"secret": b""}, "secret"),
+        ({"authentication_port": 0}, "authentication_port"),
+        ({"pace": -1.0}, "pace"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Value | float], field: str) -> None:
     with pytest.raises(InvalidValue, match=field):
