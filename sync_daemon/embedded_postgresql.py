@@ -71,14 +71,24 @@ class EmbeddedPostgresql:
             return False
         return True
 
+    def has_crashed(self) -> bool:
+        """Whether it ended without being told to: a stop removes the pid file, a crash leaves it."""
+        pid_file = self.data_directory / "postmaster.pid"
+        try:
+            os.kill(int(pid_file.read_text().split("\n", 1)[0]), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError):
+            return False  # no file, or one being written: not ours to judge
+        return False
+
     def start(self) -> bool:
         """Start it unless it runs; True when this call started it. The server outlives the caller."""
         if self.is_running():
             return False
         self.directory.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            if self._postmaster_lives():
-                self._await_ready()
+            if self._becomes_ready():
                 return False
             self._prepare()
             self._pg_ctl("start", "-l", str(self.data_directory / "server.log"))
@@ -127,12 +137,16 @@ class EmbeddedPostgresql:
         # Exit status 0: a server runs in this data directory.
         return self._run("pg_ctl", "-D", str(self.data_directory), "status").returncode == 0
 
-    def _await_ready(self) -> None:
+    def _becomes_ready(self) -> bool:
+        """Wait for a server that is starting up; False as soon as there is none (it may be dying)."""
         deadline = time.monotonic() + START_DEADLINE_SECONDS
-        while not self.is_running():
+        while self._postmaster_lives():
+            if self.is_running():
+                return True
             if time.monotonic() > deadline:
                 raise self._failure("it does not accept connections")
-            time.sleep(0.05)
+            time.sleep(0.1)
+        return False
 
     def _prepare(self) -> None:
         server = self._server

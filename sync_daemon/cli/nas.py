@@ -1,0 +1,170 @@
+"""`herotill nas`: the routers that may ask. Written to the stock nas table and to nas_profile beside it."""
+
+import secrets
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from herotill.errors import InvalidValue, Refused
+from sync_daemon.cli.application import Application, pass_application
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+
+TYPES = ("mikrotik", "chillispot", "coovachilli", "wispr", "cisco", "other")
+SHORTEST_SECRET_OCTETS = 8
+LONGEST_SECRET_OCTETS = 128
+
+# A name is unique, and so is an address: FreeRADIUS knows its clients by source address alone.
+FIND_TAKEN = "SELECT shortname, nasname FROM radius.nas WHERE shortname = %(name)s OR nasname = %(address)s"
+INSERT_NAS = """
+    INSERT INTO radius.nas (nasname, shortname, type, secret, description)
+    VALUES (%(address)s, %(name)s, %(type)s, %(secret)s, %(description)s) RETURNING id
+"""
+INSERT_PROFILE = "INSERT INTO radius.nas_profile (nas_id, coa_port) VALUES (%(nas_id)s, %(coa_port)s)"
+LIST_NASES = """
+    SELECT n.shortname, n.nasname, n.type, coalesce(p.coa_port, 3799), coalesce(n.description, '')
+    FROM radius.nas n LEFT JOIN radius.nas_profile p ON p.nas_id = n.id ORDER BY n.shortname
+"""
+DELETE_NAS = "DELETE FROM radius.nas WHERE shortname = %(name)s RETURNING id"
+# Every node reads its NASes anew when it hears this.
+NOTIFY = "SELECT pg_notify('herotill_nas', '')"
+
+
+@click.group()
+def nas() -> None:
+    """The routers that may ask."""
+
+
+@nas.command()
+@click.argument("name")
+@click.option(
+    "--address", required=True, help="Source address of its packets, or a network: 10.1.0.0/16, 2001:db8::7."
+)
+@click.option(
+    "--type", "nas_type", type=click.Choice(TYPES), default="other", show_default=True, help="Its dialect."
+)
+@click.option(
+    "--secret-file", type=click.Path(path_type=Path, dir_okay=False), help="The shared secret; - is stdin."
+)
+@click.option("--generate-secret", is_flag=True, help="Make a secret and print it, once.")
+@click.option(
+    "--coa-port", default=3799, show_default=True, help="Where it takes Disconnect and CoA requests."
+)
+@pass_application
+def add(application: Application, /, name: str, address: str, **chosen: object) -> None:
+    """Let a NAS ask. It works at once; FreeRADIUS needs no restart."""
+    row: dict[str, object] = {
+        "name": checked_name(name),
+        "address": checked_address(address),
+        "type": chosen["nas_type"],
+        "coa_port": checked_port(chosen["coa_port"]),
+        "description": None,
+    }
+    row["secret"] = _secret(chosen["secret_file"], is_generated=bool(chosen["generate_secret"]))
+    with application.radius_connection() as connection:
+        _insert(connection, row)
+    click.echo(f"added {row['name']} ({row['address']})")
+    if chosen["generate_secret"]:
+        click.echo(f"its secret, shown only now: {row['secret']}")
+
+
+@nas.command("list")
+@pass_application
+def list_(application: Application) -> None:
+    """List the NASes; secrets are never shown."""
+    with application.radius_connection() as connection, connection.cursor() as cursor:
+        cursor.execute(LIST_NASES)
+        rows = cursor.fetchall()
+    from rich.table import Table  # noqa: PLC0415 - slow to import
+
+    table = Table("name", "address", "type", "CoA port", box=None)
+    for name, address, nas_type, port, _ in rows:
+        table.add_row(name, address, nas_type, str(port))
+    application.console.print(table if rows else "there is no NAS yet: herotill nas add")
+
+
+@nas.command()
+@click.argument("name")
+@pass_application
+def remove(application: Application, name: str) -> None:
+    """No longer answer a NAS."""
+    with application.radius_connection() as connection, connection.cursor() as cursor:
+        cursor.execute(DELETE_NAS, {"name": name})
+        if cursor.fetchone() is None:
+            raise Refused(f"there is no NAS named {name}", rule="R33")
+        cursor.execute(NOTIFY)
+    click.echo(f"removed {name}; it is not answered from at most a minute on")
+
+
+def _insert(connection: "Connection", row: dict[str, object]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "LOCK TABLE radius.nas IN SHARE ROW EXCLUSIVE MODE"
+        )  # two adds at once: the second sees the first
+        cursor.execute(FIND_TAKEN, row)
+        if (taken := cursor.fetchone()) is not None:
+            raise Refused(f"there is already a NAS {taken[0]} at {taken[1]}", rule="R33")
+        cursor.execute(INSERT_NAS, row)
+        (nas_id,) = cursor.fetchone() or (None,)
+        cursor.execute(INSERT_PROFILE, row | {"nas_id": nas_id})
+        cursor.execute(NOTIFY)
+
+
+def checked_name(name: str) -> str:
+    """Return a name FreeRADIUS can log. Raises InvalidValue."""
+    if not 1 <= len(name) <= 64 or not all(
+        letter.isascii() and (letter.isalnum() or letter in "-._") for letter in name
+    ):
+        raise InvalidValue("name", name, "it is 1 to 64 letters, digits, '-', '.' or '_'")
+    return name
+
+
+def checked_address(address: str) -> str:
+    """Return an address or network in its one canonical form. Raises InvalidValue."""
+    try:
+        network = ip_network(address)
+    except ValueError as error:
+        raise InvalidValue(
+            "address", address, f"it is an IPv4 or IPv6 address or network ({error})"
+        ) from None
+    if network.prefixlen == 0:
+        raise InvalidValue("address", address, "the whole Internet cannot share one secret")
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)
+
+
+def checked_port(port: object) -> int:
+    """Return a UDP port. Raises InvalidValue."""
+    if not isinstance(port, int) or not 1 <= port <= 65_535:
+        raise InvalidValue("coa-port", port, "it is a port from 1 to 65535")
+    return port
+
+
+def checked_secret(secret: str) -> str:
+    """Return a shared secret worth the name. Raises InvalidValue, which never repeats it."""
+    length = len(secret.encode())
+    if not SHORTEST_SECRET_OCTETS <= length <= LONGEST_SECRET_OCTETS:
+        span = f"{SHORTEST_SECRET_OCTETS} to {LONGEST_SECRET_OCTETS} octets"
+        raise InvalidValue(
+            "secret", f"({length} octets)", f"it has {span}; a shorter one is guessed from one packet"
+        )
+    if not secret.isascii() or not secret.isprintable() or secret != secret.strip():
+        raise InvalidValue(
+            "secret", "(not shown)", "it is printable ASCII without spaces around it, as routers want it"
+        )
+    return secret
+
+
+def _secret(file: object, *, is_generated: bool) -> str:
+    if (file is not None) == is_generated:
+        raise InvalidValue("secret", None, "give --secret-file FILE or --generate-secret")
+    if is_generated:
+        return secrets.token_urlsafe(24)
+    try:
+        with click.open_file(str(file), encoding="utf-8") as stream:
+            return checked_secret(stream.read().removesuffix("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue("secret-file", str(file), f"it must be readable ({error})") from None
