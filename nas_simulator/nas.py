@@ -258,7 +258,7 @@ class SimulatedNas:
 
     def _new_session(self, identity: Identity, reply: Received, now: datetime) -> Session:
         limits = Limits().changed_by(reply, self.settings.make, now)
-        session = Session(_told(identity, reply), limits, now, self._account_session, self.settings.pace)
+        session = Session(identity.told_by(reply), limits, now, self._account_session, self.settings.pace)
         self.sessions.append(session)
         return session
 
@@ -324,21 +324,6 @@ class SimulatedNas:
         if self._dynamic is None:
             raise RuntimeError("this NAS has no dynamic authorization port open")
         return self._dynamic
-
-
-def _told(identity: Identity, reply: Received) -> Identity:
-    """What the server may change about a session: its user name (RFC 2865 §5.1), address and Class."""
-    user_name, address = reply.value("User-Name"), reply.value("Framed-IP-Address")
-    return Identity(
-        user_name=str(user_name or identity.user_name),
-        acct_session_id=identity.acct_session_id,
-        calling_station_id=identity.calling_station_id,
-        framed_ip_address=str(address or identity.framed_ip_address),
-        nas_port=identity.nas_port,
-        nas_port_id=identity.nas_port_id,
-        login_name=identity.login_name,
-        class_values=tuple(value for value in reply.values("Class") if isinstance(value, bytes)),
-    )
 
 
 def _is_of(session: Session, who: Session | str) -> bool:

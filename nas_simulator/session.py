@@ -6,13 +6,15 @@ Owns the counters (the truth the server's numbers are compared with). Refuses to
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from nas_simulator.exchange import Answer
 from nas_simulator.faults import NORMALLY, Delivery
 from nas_simulator.limits import Cut, Limits, Usage, split_at_interims
+from nas_simulator.wire import Received
 
 _IDLE_SLEEP_SECONDS = 3600
 
@@ -37,6 +39,15 @@ class Identity:
     nas_port_id: str
     login_name: str
     class_values: tuple[bytes, ...] = ()
+
+    def told_by(self, reply: Received) -> Self:
+        """Return the identity with what an Access-Accept changes: user name (RFC 2865 §5.1), address and Class."""
+        return replace(
+            self,
+            user_name=str(reply.value("User-Name") or self.user_name),
+            framed_ip_address=str(reply.value("Framed-IP-Address") or self.framed_ip_address),
+            class_values=tuple(value for value in reply.values("Class") if isinstance(value, bytes)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
