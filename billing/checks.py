@@ -1,7 +1,7 @@
 """What names, secrets, phones and addresses may look like. Pure; every refusal names its field."""
 
 import re
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from herotill.errors import InvalidValue
 from herotill.policy import ServicePolicy
@@ -77,7 +77,7 @@ def check_time_zone(name: str) -> None:
     """A time zone of the IANA database."""
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZoneInfoNotFoundError):
         raise InvalidValue("time_zone", name, "it is a name like Africa/Nairobi or UTC") from None
 
 

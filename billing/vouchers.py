@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import islice
 
 from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from billing import accounts, plans
 from billing.checks import escape_like
@@ -156,8 +156,20 @@ def mark_printed(session: Session, *, batch_id: int, now: datetime, printed_by: 
     get_batch(session, batch_id)
     session.execute(_MARK_PRINTED, {"batch_id": batch_id, "now": now, "actor": printed_by})
     session.expire_all()
+    return living_of(session, batch_id)
+
+
+def living_of(session: Session, batch_id: int) -> list[Voucher]:
+    """Return a batch's vouchers that are not used up, expired or void, with their accounts."""
+    get_batch(session, batch_id)
     query = select(Voucher).where(Voucher.batch_id == batch_id, Voucher.state.in_(LIVING))
-    return list(session.scalars(query.order_by(Voucher.voucher_id)))
+    with_accounts = query.options(joinedload(Voucher.account), joinedload(Voucher.batch))
+    return list(session.scalars(with_accounts.order_by(Voucher.voucher_id)))
+
+
+def batches(session: Session, *, limit: int = 100) -> list[VoucherBatch]:
+    """Return batches, newest first."""
+    return list(session.scalars(select(VoucherBatch).order_by(VoucherBatch.batch_id.desc()).limit(limit)))
 
 
 def get(session: Session, code: str, *, lock: bool = False) -> Voucher:

@@ -31,8 +31,8 @@ def _student(books: OpenBooks, now: datetime, **login: Any) -> None:
 
 
 def _terms(**changes: Any) -> PlanTerms:
-    fields = {"price": Money(5000, "KES"), "quota_octets": GIB, "seconds_after_purchase": 60} | changes
-    return PlanTerms(**fields)
+    fields: dict[str, Any] = {"price": Money(5000, "KES"), "quota_octets": GIB, "seconds_after_purchase": 60}
+    return PlanTerms(**(fields | changes))
 
 
 def _order(key: str = "k1", **changes: Any) -> Order:

@@ -95,6 +95,11 @@ def test_money_is_read_into_minor_units_of_its_currency(text: str, money: Money)
     assert parse_money(text, "price") == money
 
 
+def test_an_amount_without_currency_takes_the_one_for_granted() -> None:
+    assert parse_money("50", "price", "UGX") == Money(50, "UGX")
+    assert parse_money("50KES", "price", "UGX") == Money(5000, "KES")
+
+
 @pytest.mark.parametrize("text", ["", "50", "1.505USD", "1.5UGX", "-1USD", "1USDX", "99999999999999999USD"])
 def test_money_without_sense_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):

@@ -1,0 +1,182 @@
+"""How every noun prints: tables for people, JSON and CSV for programs; times in the operator's time zone.
+
+A row is a mapping of raw values (integers, aware datetimes, Money); a Column says how people see one of them.
+"""
+
+import csv
+import functools
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from enum import StrEnum
+from typing import Any
+
+import click
+
+from herotill.quantities import Money, format_octets, format_seconds
+from sync_daemon.cli.application import Application
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """Whom the output is for."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: the key in the row, and how a value is shown to people (None shows as `absent`)."""
+
+    key: str
+    show: Callable[[Any], str] = str
+    absent: str = ""
+    right: bool = False
+
+    @property
+    def title(self) -> str:
+        """The head of the column."""
+        return self.key.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Prints rows or one record the way the command line asked for."""
+
+    application: Application
+    format: Format = Format.TABLE
+
+    def rows(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+        """Print a list: a table, a JSON array, or CSV with a head line."""
+        match self.format:
+            case Format.JSON:
+                click.echo(self._json([self._selected(row, columns) for row in rows]))
+            case Format.CSV:
+                click.echo(csv_text(rows, [column.key for column in columns], self._zone), nl=False)
+            case Format.TABLE:
+                self._table(rows, columns)
+
+    def record(self, record: Row, columns: Sequence[Column]) -> None:
+        """Print one thing: a name and a value on each line, a JSON object, or CSV of one row."""
+        if self.format is Format.JSON:
+            click.echo(self._json(self._selected(record, columns)))
+        elif self.format is Format.CSV:
+            self.rows([record], columns)
+        else:
+            width = max(len(column.title) for column in columns)
+            for column in columns:
+                click.echo(f"{column.title:<{width}}  {self._cell(record, column)}".rstrip())
+
+    @property
+    def _zone(self) -> tzinfo:
+        return self.application.time_zone
+
+    def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+        from rich import box  # noqa: PLC0415 - slow to import; JSON and CSV need none of it
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+        for row in rows:
+            # Text: what people typed is data, never markup.
+            table.add_row(*(Text(self._cell(row, column)) for column in columns))
+        self.application.console.print(table)
+
+    def _cell(self, row: Row, column: Column) -> str:
+        value = row.get(column.key)
+        if value is None:
+            return column.absent
+        return column.show(_in_zone(value, self._zone))
+
+    def _selected(self, row: Row, columns: Sequence[Column]) -> dict[str, Any]:
+        return {column.key: row.get(column.key) for column in columns}
+
+    def _json(self, value: object) -> str:
+        return json.dumps(value, default=self._plain, ensure_ascii=False, indent=2)
+
+    def _plain(self, value: object) -> object:
+        if isinstance(value, Money):
+            return {"minor": value.minor, "currency": value.currency}
+        if isinstance(value, datetime):
+            return value.astimezone(self._zone).isoformat()
+        return str(value)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--json` and `--csv`, and the argument `output`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+    @functools.wraps(command)
+    def with_output(*arguments: Any, as_json: bool, as_csv: bool, **others: Any) -> Any:
+        application = click.get_current_context().find_object(Application)
+        if application is None:
+            raise RuntimeError("the main command makes the Application")
+        wanted = Format.JSON if as_json else Format.CSV if as_csv else Format.TABLE
+        return command(*arguments, output=Output(application, wanted), **others)
+
+    return with_output
+
+
+def csv_text(rows: Sequence[Row], keys: Sequence[str], zone: tzinfo) -> str:
+    """Return CSV with a head line; times carry their offset."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(keys)
+    for row in rows:
+        writer.writerow([_csv_cell(row.get(key), zone) for key in keys])
+    return text.getvalue()
+
+
+def show_time(moment: datetime) -> str:
+    """Show a time to the minute; it is in the operator's zone already."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def show_octets(octets: int) -> str:
+    """Show octets exactly, as they can be typed."""
+    return format_octets(octets)
+
+
+def show_seconds(seconds: int) -> str:
+    """Show a duration exactly, as it can be typed."""
+    return format_seconds(seconds)
+
+
+def show_list(values: Sequence[object]) -> str:
+    """Show several values on one line."""
+    return ", ".join(str(value) for value in values)
+
+
+def show_mapping(mapping: Mapping[str, Any]) -> str:
+    """Show a policy on one line."""
+    return ", ".join(f"{key} {value}" for key, value in mapping.items())
+
+
+def _in_zone(value: object, zone: tzinfo) -> object:
+    return value.astimezone(zone) if isinstance(value, datetime) else value
+
+
+def _csv_cell(value: object, zone: tzinfo) -> str:
+    value = _in_zone(value, zone)
+    if value is None:
+        return ""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return show_list(value)
+    return _harmless(str(value))
+
+
+def _harmless(text: str) -> str:
+    """Keep spreadsheets from running what a customer typed as a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and not text[1:].isdigit() else text
