@@ -1,12 +1,15 @@
 """The stock tables are FreeRADIUS's own, name by name and type by type."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sync_daemon import database
 
-STOCK_SCHEMA = Path("/etc/freeradius/3.0/mods-config/sql/main/postgresql/schema.sql")
+# A user who may not read Debian's has a copy of it made by scripts/bootstrap.
+STOCK_RADDB = Path(os.environ.get("HEROTILL_STOCK_RADDB", "/etc/freeradius/3.0"))
+STOCK_SCHEMA = STOCK_RADDB / "mods-config/sql/main/postgresql/schema.sql"
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, coalesce(character_maximum_length, 0),
