@@ -127,7 +127,11 @@ def split_at_interims(more: Usage, done_seconds: int, interval_seconds: int) -> 
     """Return `more` in pieces that end where an interim is due; the last piece ends where `more` does."""
     first = interval_seconds - done_seconds % interval_seconds
     ends = [*range(first, more.seconds, interval_seconds), more.seconds]
-    cumulated = [_portion(more, Fraction(end, max(more.seconds, 1))) for end in ends[:-1]] + [more]
+    # Each counter is rounded by itself, so that none ever falls.
+    cumulated = [
+        Usage(more.input_octets * end // more.seconds, more.output_octets * end // more.seconds, end)
+        for end in ends[:-1]
+    ] + [more]
     before = [Usage(), *cumulated[:-1]]
     return [end - start for start, end in zip(before, cumulated, strict=True)]
 
