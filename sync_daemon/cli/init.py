@@ -1,5 +1,8 @@
 """`herotill init`: from an empty machine to an installation, as often as you like."""
 
+import os
+from pathlib import Path
+
 import click
 
 from sync_daemon.cli.application import Application, pass_application
@@ -38,10 +41,17 @@ def _write_settings(application: Application, choices: dict[str, str]) -> None:
         return
     values = {"class_secret": new_class_secret()} | choices
     settings_from_mapping(values, application.state_directory)  # refuse before anything is written
-    application.state_directory.mkdir(parents=True, exist_ok=True)
+    _make_state_directory(application.state_directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, render_settings(values))
     click.echo(f"wrote    {path}")
+
+
+def _make_state_directory(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        # Other users pass through it: PostgreSQL's to the data, FreeRADIUS's to the socket and the journal.
+        path.chmod(path.stat().st_mode | 0o011)
 
 
 def _install_schema(application: Application) -> None:
