@@ -39,9 +39,9 @@ from sync_daemon.cli.parameters import (
 COLUMNS = [
     Column("name"),
     Column("customers", right=True),
-    Column("allocation_octets", show_octets, right=True),
-    Column("allocation_seconds", show_seconds, right=True),
-    Column("allocation_period"),
+    Column("allocation_octets", show_octets, right=True, head="allocation"),
+    Column("allocation_seconds", show_seconds, right=True, head="allocated time"),
+    Column("allocation_period", head="every"),
     Column("time_zone"),
     Column("policy", show_mapping),
 ]

@@ -11,14 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from herotill.quantities import Money, format_octets, format_seconds
+from herotill.quantities import Money, format_bits_per_second, format_octets, format_seconds
 from sync_daemon.cli.application import Application
 
 Row = Mapping[str, Any]
+
+_UNBOUNDED_WIDTH = 4000
+_UNITS: dict[str, Callable[[int], str]] = {
+    "_bits_per_second": format_bits_per_second,
+    "_octets": format_octets,
+    "_seconds": format_seconds,
+}
 
 
 class Format(StrEnum):
@@ -31,17 +38,18 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: the key in the row, and how a value is shown to people (None shows as `absent`)."""
+    """One column of a table: the key in the row, and how people see it (None shows as `absent`)."""
 
     key: str
     show: Callable[[Any], str] = str
     absent: str = ""
     right: bool = False
+    head: str = ""
 
     @property
     def title(self) -> str:
         """The head of the column."""
-        return self.key.replace("_", " ")
+        return self.head or self.key.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +86,32 @@ class Output:
 
     def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
         from rich import box  # noqa: PLC0415 - slow to import; JSON and CSV need none of it
+        from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+        for index, column in enumerate(columns):
+            side: Literal["left", "right"] = "right" if column.right else "left"
+            widest = max(len(word) for word in column.title.split())
+            table.add_column(
+                column.title, justify=side, no_wrap=index == 0, overflow="fold", min_width=widest
+            )
         for row in rows:
             # Text: what people typed is data, never markup.
             table.add_row(*(Text(self._cell(row, column)) for column in columns))
-        self.application.console.print(table)
+        console = self.application.console
+        # A terminal's lines wrap within their cells; a file or a pipe gets every line whole.
+        if not console.is_terminal:
+            console = Console(highlight=False, width=_UNBOUNDED_WIDTH)
+        console.print(table)
 
     def _cell(self, row: Row, column: Column) -> str:
         value = row.get(column.key)
         if value is None:
             return column.absent
+        if isinstance(value, bool):
+            return "yes" if value else "no"
         return column.show(_in_zone(value, self._zone))
 
     def _selected(self, row: Row, columns: Sequence[Column]) -> dict[str, Any]:
@@ -156,8 +175,15 @@ def show_list(values: Sequence[object]) -> str:
 
 
 def show_mapping(mapping: Mapping[str, Any]) -> str:
-    """Show a policy on one line."""
-    return ", ".join(f"{key} {value}" for key, value in mapping.items())
+    """Show a policy on one line, with quantities as they can be typed."""
+    return ", ".join(_show_field(key, value) for key, value in mapping.items())
+
+
+def _show_field(key: str, value: object) -> str:
+    for unit, show in _UNITS.items():
+        if key.endswith(unit) and isinstance(value, int):
+            return f"{key.removesuffix(unit).replace('_', ' ')} {show(value)}"
+    return f"{key.replace('_', ' ')} {'unlimited' if value is None else value}"
 
 
 def _in_zone(value: object, zone: tzinfo) -> object:

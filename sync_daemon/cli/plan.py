@@ -38,17 +38,17 @@ from sync_daemon.cli.parameters import (
 COLUMNS = [
     Column("name"),
     Column("price", right=True),
-    Column("quota_octets", show_octets, "unlimited", right=True),
-    Column("quota_seconds", show_seconds, "unlimited", right=True),
+    Column("quota_octets", show_octets, "unlimited", right=True, head="quota"),
+    Column("quota_seconds", show_seconds, "unlimited", right=True, head="time"),
     Column("valid"),
     Column("kinds", show_list),
 ]
 DETAILS = [
     *COLUMNS[:4],
-    Column("seconds_after_purchase", show_seconds),
-    Column("seconds_after_first_use", show_seconds),
-    Column("seconds_after_last_use", show_seconds),
-    Column("valid_until", show_time),
+    Column("seconds_after_purchase", show_seconds, "never", head="valid after purchase"),
+    Column("seconds_after_first_use", show_seconds, "never", head="valid after first use"),
+    Column("seconds_after_last_use", show_seconds, "never", head="valid after last use"),
+    Column("valid_until", show_time, "never"),
     Column("ends_with_cycle"),
     Column("kinds", show_list),
     Column("counting"),

@@ -184,6 +184,16 @@ def test_lists_come_as_table_json_and_csv_without_secrets(run_herotill: RunHerot
     assert "secret-1" not in table + "".join(everything)
 
 
+def test_a_table_in_a_pipe_is_never_cut_short(run_herotill: RunHerotill) -> None:
+    long_name = "A hostel with quite a long name beside the third gate of the university, block"
+    for letter in "ABC":
+        _ok(run_herotill("group", "add", f"{long_name} {letter}", "--address-list", "x" * 60))
+    table = _ok(run_herotill("group", "list"))
+    assert f"{long_name} C" in table
+    assert "x" * 60 in table
+    assert "…" not in table
+
+
 @pytest.mark.parametrize("wanted", ["student", "Student One", "712345", "One"])
 def test_r5_a_customer_is_found_by_whatever_is_known(run_herotill: RunHerotill, wanted: str) -> None:
     _hostel(run_herotill)
