@@ -57,10 +57,14 @@ class JournalWriter:
         self._end_segment()
         self._directory.mkdir(parents=True, exist_ok=True)
         # Named by time, so that segments sort in the order they began, also across restarts.
-        name = f"{time.time_ns():020d}{SEGMENT_SUFFIX}"
+        name = f"{time.time_ns():020d}-{os.getpid()}{SEGMENT_SUFFIX}"
+        unlocked = self._directory / f"{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._directory / name, flags, 0o640)
+        descriptor = os.open(unlocked, flags, 0o640)
+        # Locked before the meter can see it: an unlocked segment is one that nobody will write to again.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unlocked.rename(self._directory / name)
+        _make_durable(self._directory)
         self._descriptor, self._segment, self._offset = descriptor, name, 0
         if self._fdatasync is Fdatasync.INTERVAL and self._thread is None:
             self._thread = threading.Thread(
@@ -90,3 +94,12 @@ class JournalWriter:
         if self._thread is not None:
             self._thread.join()
         self._end_segment()
+
+
+def _make_durable(directory: Path) -> None:
+    """Let a new name in the directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
