@@ -21,7 +21,7 @@ from sync_daemon.freeradius_install import (
     plan_uninstall,
 )
 from sync_daemon.freeradius_install_probe import PROGRAM
-from sync_daemon.freeradius_install_render import PacketTimeValues, private_entries
+from sync_daemon.freeradius_install_render import PacketTimeValues, private_entries, with_our_dictionary
 
 MANIFEST_NAME = ".herotill-manifest.json"
 CHECK_TIMEOUT_SECONDS = 60
@@ -57,7 +57,8 @@ class Installation:
     def plan(self, wanted: Mapping[str, Entry]) -> Plan:
         """Plan an installation of `wanted`. Changes nothing."""
         manifest = self.manifest()
-        return plan_install(wanted, self._present({*wanted, *manifest}), manifest)
+        everything = {"dictionary": with_our_dictionary(_read(self.raddb / "dictionary")), **wanted}
+        return plan_install(everything, self._present({*everything, *manifest}), manifest)
 
     def plan_removal(self) -> Plan:
         """Plan the way back. Raises Refused when nothing of ours is here."""

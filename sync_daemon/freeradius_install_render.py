@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
+from herotill.dictionary import dictionary_path
 from herotill.errors import InvalidValue
 from sync_daemon.freeradius_install import Entry, File, Link
 from sync_daemon.resources import freeradius_config_directory
@@ -13,6 +14,8 @@ from sync_daemon.resources import freeradius_config_directory
 MODULES = ("herotill", "herotill_utf8", "herotill_attr_filter")
 SITES = ("herotill", "herotill_clients")
 FILTER = "mods-config/attr_filter/herotill_access_reject"
+DICTIONARY = "dictionary.herotill"
+INCLUDE_DICTIONARY = f"$INCLUDE {DICTIONARY}"
 EVERYWHERE = ("*", "::")
 _PLACEHOLDER = re.compile(r"@@HEROTILL_([A-Z_]+)@@")
 
@@ -57,6 +60,15 @@ def installed_entries(values: PacketTimeValues) -> dict[str, Entry]:
     return _files(values, MODULES) | _links(MODULES) | {"sites-enabled/default": None}
 
 
+def with_our_dictionary(present: Entry) -> Entry:
+    """Return raddb/dictionary including ours, and otherwise as it is."""
+    before = present if isinstance(present, File) else File(b"")
+    lines = before.content.decode().splitlines()
+    if INCLUDE_DICTIONARY in lines:
+        return present
+    return replace(before, content="\n".join([*lines, INCLUDE_DICTIONARY, ""]).encode())
+
+
 def private_entries(values: PacketTimeValues, directory: Path) -> dict[str, Entry]:
     """Return a whole raddb, to lie in `directory`/raddb, that needs nothing of the system's."""
     modules = (*MODULES, "herotill_standard")
@@ -72,7 +84,12 @@ def _files(
 ) -> dict[str, Entry]:
     paths = [f"mods-available/{name}" for name in modules] + [f"sites-available/{name}" for name in SITES]
     mapping = _mapping(values) | ({"DIRECTORY": _quoted("directory", str(directory))} if directory else {})
-    return {path: File(_render(path, mapping).encode()) for path in (*paths, FILTER, *more)}
+    return {path: File(_render(path, mapping).encode()) for path in (*paths, FILTER, *more)} | _dictionary()
+
+
+def _dictionary() -> dict[str, Entry]:
+    """Attributes we send that FreeRADIUS 3.2 does not know; rlm_python3 skips what it does not know."""
+    return {DICTIONARY: File((dictionary_path().parent / "dictionary.coova").read_bytes())}
 
 
 def _links(modules: tuple[str, ...]) -> dict[str, Entry]:
