@@ -96,11 +96,15 @@ class Database:
         self._connection = connection
         return rows
 
+    def await_first_connection(self) -> None:
+        """Give the connection a moment to come up, for the very first request only."""
+        if not self._tried:
+            self._ready.wait(FIRST_CONNECTION_SECONDS)
+
     def _take_connection(self) -> Any:
         connection, self._connection = self._connection, None
         if connection is None and not self._tried:
-            # The very first request: give the connection a moment to come up.
-            self._ready.wait(FIRST_CONNECTION_SECONDS)
+            self.await_first_connection()
             connection, self._connection = self._connection, None
         if connection is None:
             raise Unavailable("there is no connection to the database")

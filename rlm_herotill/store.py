@@ -53,10 +53,11 @@ class SnapshotStore:
         self._started = False
 
     def start(self) -> None:
-        """Connect, from the first request on."""
+        """Connect, from the first request on: that one waits for the NASes and accounts to be within reach."""
         if not self._started:
             self._started = True
             self._database.start()
+            self._database.await_first_connection()
 
     def stop(self) -> None:
         """Close everything."""
