@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg2
+import sqlalchemy
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from sqlalchemy.orm import Session as BillingSession
 
-from billing.events import book_access_events
+from billing.events import BATCH_SIZE, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import grant_end
 from sync_daemon.database import billing_engine, connect, radius_url
@@ -110,13 +111,21 @@ def _keep_time(settings: Settings, stop: threading.Event) -> None:
         while not stop.is_set():
             while expire_grants(working, datetime.now(UTC)):
                 pass
-            with BillingSession(engine) as session, session.begin():
-                book_access_events(session, datetime.now(UTC))
+            while _keep_books(engine):
+                pass
             _wait(listening, working, stop)
     finally:
         engine.dispose()
         listening.close()
         working.close()
+
+
+def _keep_books(engine: sqlalchemy.Engine) -> bool:
+    """Book what packet time did, and what became of vouchers; true when there may be more."""
+    with BillingSession(engine) as session, session.begin():
+        booked = book_access_events(session, datetime.now(UTC))
+        settle_ended_vouchers(session)
+    return booked >= BATCH_SIZE
 
 
 def _wait(listening: Connection, working: Connection, stop: threading.Event) -> None:

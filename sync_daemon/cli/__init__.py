@@ -69,6 +69,11 @@ class NounGroup(click.Group):
         """Run the command; turn expected errors into one line and an exit status."""
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
+            raise CommandError(error.format_message().rstrip(".") + hint, 2) from None
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except Exception as error:

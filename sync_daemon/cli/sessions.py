@@ -1,0 +1,62 @@
+"""`herotill sessions`: who is online, and who was."""
+
+from ipaddress import ip_network
+
+import click
+
+from herotill.errors import InvalidValue
+from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.output import Column, Output, output_options, show_octets, show_seconds, show_time
+
+SELECT_SESSIONS = """
+    SELECT username, host(nas_address) AS nas, calling_station_id AS device, host(framed_ip_address) AS address,
+           started_at, stopped_at, session_seconds AS duration, input_octets AS upload, output_octets AS download,
+           acct_session_id, terminate_cause
+    FROM radius.session
+    WHERE (%(all)s OR stopped_at IS NULL)
+      AND (%(user)s::text IS NULL OR username = %(user)s)
+      AND (%(nas)s::inet IS NULL OR nas_address <<= %(nas)s::inet)
+    ORDER BY coalesce(stopped_at, 'infinity') DESC, started_at DESC, acct_unique_id
+    LIMIT %(limit)s
+"""
+
+_COLUMNS = (
+    Column("username"),
+    Column("nas"),
+    Column("device"),
+    Column("address"),
+    Column("started_at", show_time),
+    Column("duration", show_seconds, right=True),
+    Column("upload", show_octets, right=True),
+    Column("download", show_octets, right=True),
+    Column("acct_session_id"),
+)
+_ENDED_COLUMNS = (Column("stopped_at", show_time, absent="online"), Column("terminate_cause"))
+
+
+@click.command()
+@click.option("--user", metavar="NAME", help="Only this account.")
+@click.option("--nas", metavar="ADDRESS[/LEN]", help="Only this NAS, or these.")
+@click.option("--all", "is_all", is_flag=True, help="Also sessions that have ended, newest first.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@pass_application
+@output_options
+def sessions(
+    application: Application, output: Output, user: str | None, nas: str | None, is_all: bool, limit: int
+) -> None:
+    """Show who is online: device, address, duration, and the octets counted so far."""
+    wanted = {"user": user, "nas": _network(nas), "all": is_all, "limit": limit}
+    with application.radius_connection() as connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_SESSIONS, wanted)
+        names = [column.name for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    output.rows(rows, _COLUMNS + _ENDED_COLUMNS if is_all else _COLUMNS)
+
+
+def _network(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise InvalidValue("nas", text, "it is an address such as 192.0.2.1, or a network") from None
