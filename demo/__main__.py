@@ -54,6 +54,8 @@ def _run(console: Console, json_file: Path | None, keep: bool) -> bool:
     report.measured["seconds"] = round(time.monotonic() - began, 1)
     report.measured["succeeded"] = failure is None
     console.print(report.table())
+    if report.explanation:
+        console.print(f"$ herotill explain student-1\n{report.explanation}", markup=False, soft_wrap=True)
     if json_file is not None:
         report.write_json(json_file)
     _conclude(console, report, failure)

@@ -32,6 +32,7 @@ class Report:
 
     console: Console
     lines: list[Line] = field(default_factory=list)
+    explanation: str = ""
     measured: dict[str, float | int | bool | str] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
 

@@ -300,6 +300,7 @@ async def the_numbers(stage: Stage, report: Report, cast: Cast) -> None:
         metered == (counted.input_octets, counted.output_octets),
         f"metered {metered}, counted {(counted.input_octets, counted.output_octets)}",
     )
+    report.explanation = await asyncio.to_thread(stage.herotill, "explain", "student-1")
     report.measured["metered_octets"] = sum(metered)
     report.measured["counted_octets"] = counted.total_octets
     report.step(
