@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from herotill.usage import NOTHING_USED, Usage
 
 WORD = 1 << 32
-MAX_LINK_BITS_PER_SECOND = 100_000_000_000
-"""No access link carries more; a wrap that would need more is a counter reset instead."""
+MAX_LINK_BITS_PER_SECOND = 10_000_000_000
+"""No access link behind a NAS without Gigawords carries more; a wrap that would need more is a counter reset instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,28 @@ def advance(meter: Meter, reading: Reading) -> Meter:
 def _advance_octets(known: int, counter: Counter, elapsed: int, gigawords: bool) -> int:
     if gigawords:
         return max(known, counter.octets)
+    if counter.low == 0:
+        # Not said, or zeroed in a Stop; that a wrap ended exactly here is one chance in 2**32, and heals with the next.
+        return known
     if elapsed < 0:
-        return _at_least(known, counter.low)
+        return _at_least(known, counter.low, -elapsed)
     base = known - known % WORD
     if counter.low >= known % WORD:
         return base + counter.low
     wrapped = base + WORD + counter.low
-    return wrapped if (wrapped - known) * 8 <= elapsed * MAX_LINK_BITS_PER_SECOND else known
+    return wrapped if _can_carry(wrapped - known, elapsed) else known
 
 
-def _at_least(known: int, earlier_low: int) -> int:
-    """Return the total, knowing that an earlier report already showed `earlier_low`: a wrap between them was missed."""
-    return known if known >= earlier_low else known + WORD
+def _at_least(known: int, earlier_low: int, seconds: int) -> int:
+    """Return the total, knowing that a report of so many seconds earlier already showed `earlier_low`.
+
+    Where it showed more, a wrap between the two was missed; or the later one was a Stop without counters.
+    """
+    if known >= earlier_low:
+        return known
+    wrapped = known + WORD
+    return wrapped if known and _can_carry(wrapped - earlier_low, seconds) else earlier_low
+
+
+def _can_carry(octets: int, seconds: int) -> bool:
+    return octets * 8 <= seconds * MAX_LINK_BITS_PER_SECOND
