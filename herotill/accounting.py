@@ -68,11 +68,15 @@ class Report:
     terminate_cause: str | None
     details: dict[str, str]
 
-    def reading(self, started_at: datetime) -> Reading:
-        """Return the counters for the meter; a missing Acct-Session-Time is the time since the session started."""
+    def reading(self, started_at: datetime, until: datetime) -> Reading:
+        """Return the counters for the meter; a missing Acct-Session-Time is the time from `started_at` to `until`.
+
+        A Start has none by nature: a repeated one tells nothing of the time.
+        """
         seconds = self.seconds
         if seconds is None:
-            seconds = max(0, int((self.event_at - started_at).total_seconds()))
+            is_start = self.status is Status.START
+            seconds = 0 if is_start else max(0, int((until - started_at).total_seconds()))
         return Reading(seconds, self.input, self.output)
 
 

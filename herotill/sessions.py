@@ -19,6 +19,8 @@ STALE = "Stale-Session"
 NAS_RESTARTED = "NAS-Reboot"
 REUSE_TOLERANCE = timedelta(seconds=30)
 """How much later a session must have begun to be another one: more than a NAS takes to repeat a Start without saying so."""
+ROUNDING = timedelta(seconds=2)
+"""How far a start derived from Acct-Session-Time may be off: both are whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,22 @@ class Session:
 def session_of(report: Report, login_id: str | None, known: Iterable[Session]) -> Session | None:
     """Return the session a report belongs to among those its NAS calls by the same name, or None: it is a new one.
 
-    A login id in Class decides. Without it a report belongs to the newest session that had begun by its own start;
-    one that began clearly later than a session that is over, or that starts from nothing, is another session.
+    A login id in Class decides. Without it, or where no session has it yet, a report belongs to the newest session that had
+    begun by its own start, unless it tells of another one; a report from before every session belongs to none of them.
     """
-    candidates = sorted(known, key=lambda session: session.started_at, reverse=True)
+    candidates = sorted(known, key=lambda session: (session.started_at, session.acct_unique_id), reverse=True)
     if login_id is not None:
-        named = [session for session in candidates if session.login_id in (login_id, None)]
-        return next((s for s in named if s.login_id == login_id), named[0] if named else None)
+        named = next((session for session in candidates if session.login_id == login_id), None)
+        if named is not None:
+            return named
+        candidates = [session for session in candidates if session.login_id is None]
     begun = _begun_at(report)
     for session in candidates:
         if begun >= session.started_at - REUSE_TOLERANCE:
             return None if _is_another(report, begun, session) else session
-    return candidates[-1] if candidates else None
+    # What first told of a session may have come late and without Acct-Session-Time: it began before we thought.
+    oldest = candidates[-1] if candidates else None
+    return None if oldest is None or report.event_at < oldest.started_at - REUSE_TOLERANCE else oldest
 
 
 def _begun_at(report: Report) -> datetime:
@@ -62,12 +68,20 @@ def _begun_at(report: Report) -> datetime:
 
 
 def _is_another(report: Report, begun: datetime, session: Session) -> bool:
+    """Whether a report that begins after a session's start is of a later one by the same name.
+
+    A retransmission without Acct-Delay-Time seems to begin later too, and counting it as a session of its own would count
+    its octets twice: so the other session must have begun when this one was over, or had reported for the last time.
+    """
     if begun <= session.started_at + REUSE_TOLERANCE:
         return False
-    starts_over = report.status is Status.START
+    if report.status is Status.START:
+        return True
+    was_over = begun >= (session.stopped_at or session.last_report_at) - ROUNDING
     restarted = session.stopped_at is not None and session.terminate_cause == NAS_RESTARTED
-    fell_back = report.seconds is not None and report.seconds < session.meter.total.seconds
-    return starts_over or restarted or (fell_back and session.stopped_at is not None)
+    # Zero is what a Stop with empty counters says (accel-ppp#273), not the age of a new session.
+    fell_back = report.seconds is not None and 0 < report.seconds < session.meter.total.seconds
+    return was_over and (restarted or fell_back)
 
 
 def begin_session(report: Report, username: str, login_id: str | None) -> Session:
@@ -87,12 +101,17 @@ def begin_session(report: Report, username: str, login_id: str | None) -> Sessio
     )
 
 
-def apply_report(session: Session, report: Report) -> tuple[Session, Usage]:
-    """Return the session after the report, and what it newly used. Repeating a report uses nothing."""
-    meter = advance(session.meter, report.reading(session.started_at))
+def apply_report(session: Session, report: Report, login_id: str | None = None) -> tuple[Session, Usage]:
+    """Return the session after the report, and what it newly used. Repeating a report uses nothing.
+
+    `login_id` is what the report's Class names: a session that began without one has it from now on.
+    """
     stopped_at, cause = _stopped(session, report)
+    until = report.event_at if stopped_at is None else min(report.event_at, stopped_at)
+    meter = advance(session.meter, report.reading(session.started_at, until))
     after = replace(
         session,
+        login_id=session.login_id or login_id,
         meter=meter,
         last_report_at=max(session.last_report_at, report.received_at),
         stopped_at=stopped_at,
@@ -105,9 +124,17 @@ def apply_report(session: Session, report: Report) -> tuple[Session, Usage]:
 def _stopped(session: Session, report: Report) -> tuple[datetime | None, str | None]:
     if report.status is Status.STOP and (session.stopped_at is None or session.terminate_cause == STALE):
         return report.event_at, report.terminate_cause or "Unknown"
-    if session.terminate_cause == STALE and report.status is Status.INTERIM:
-        return None, None  # rule R32: it was only late
+    if report.status is Status.INTERIM and _goes_on(session, report):
+        return None, None
     return session.stopped_at, session.terminate_cause
+
+
+def _goes_on(session: Session, report: Report) -> bool:
+    """Whether an interim shows a session alive that was closed without a Stop."""
+    if session.stopped_at is None or session.terminate_cause == STALE:
+        return True  # rule R32: it was only late
+    # Some NASes say Accounting-On when their configuration is read again, and drop nobody.
+    return session.terminate_cause == NAS_RESTARTED and report.event_at > session.stopped_at + REUSE_TOLERANCE
 
 
 _DETAIL_COLUMNS = (

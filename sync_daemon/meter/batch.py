@@ -76,9 +76,7 @@ def apply_reports(
         known = by_key.setdefault(bound.report.session_key, [])
         before = session_of(bound.report, bound.login_id, known)
         session = before or begin_session(bound.report, bound.username, bound.login_id)
-        after, usage = apply_report(session, bound.report)
-        if bound.login_id is not None and after.login_id is None:
-            after = replace(after, login_id=bound.login_id)
+        after, usage = apply_report(session, bound.report, bound.login_id)
         known[:] = [*(other for other in known if other is not before), after]
         changes.sessions[after.acct_unique_id] = after
         account = accounts.setdefault(after.username, Account(after.username))
