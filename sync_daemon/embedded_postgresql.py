@@ -129,7 +129,7 @@ class EmbeddedPostgresql:
     def _programs(self) -> Path:
         """Where PostgreSQL's programs lie for the user who runs them."""
         shipped = _shipped_programs()
-        if self._system_user is None or _closed_to_others(shipped) is None:
+        if self._system_user is None or closed_to_others(shipped) is None:
             return shipped
         return self._copied_programs(shipped)
 
@@ -195,7 +195,7 @@ class EmbeddedPostgresql:
             path.chmod(mode)
             if self._system_user is not None:
                 shutil.chown(path, self._system_user)
-        closed = _closed_to_others(self.directory)
+        closed = closed_to_others(self.directory)
         if self._system_user is not None and closed is not None:
             raise Refused(
                 f"PostgreSQL runs as the user {self._system_user}, who may not pass {closed}; "
@@ -262,7 +262,7 @@ def _shipped_programs() -> Path:
     return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
-def _closed_to_others(path: Path) -> Path | None:
+def closed_to_others(path: Path) -> Path | None:
     """Return the first directory on the way to `path`, itself included, that other users may not pass."""
     way = [*reversed(path.resolve().parents), path.resolve()]
     return next((place for place in way if not place.stat().st_mode & stat.S_IXOTH), None)

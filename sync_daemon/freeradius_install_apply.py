@@ -144,6 +144,7 @@ def prepare_journal(journal_directory: Path, raddb: Path | None) -> None:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         if raddb is not None and os.geteuid() == 0:
             # On Debian raddb itself belongs to that user.
+            directory.chmod(0o750)
             os.chown(directory, raddb.stat().st_uid, raddb.stat().st_gid)
 
 

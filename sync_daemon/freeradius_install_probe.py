@@ -1,6 +1,7 @@
 """What this machine has: FreeRADIUS's version and Python, where our code lies. Refuses what cannot work, with the reason."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from herotill.errors import Refused
 from sync_daemon.database import packet_time_url
+from sync_daemon.embedded_postgresql import closed_to_others
 from sync_daemon.freeradius_install_render import Listening, PacketTimeValues
 from sync_daemon.settings import Settings
 
@@ -75,6 +77,19 @@ def _directory_of(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise Refused(f"the Python package {package} is not installed beside herotill", "freeradius")
     return Path(next(iter(spec.submodule_search_locations))).resolve().parent
+
+
+def refuse_closed_path(paths: tuple[Path, ...], raddb: Path) -> None:
+    """Raise Refused when the user FreeRADIUS runs as (raddb's owner) may not reach our code."""
+    if raddb.stat().st_uid == os.geteuid():
+        return
+    for path in paths:
+        if (closed := closed_to_others(path)) is not None:
+            raise Refused(
+                f"FreeRADIUS's user may not pass {closed} on the way to our code in {path}; "
+                "install herotill where everybody may read, such as a virtual environment in /opt",
+                "freeradius",
+            )
 
 
 def has_ipv6() -> bool:

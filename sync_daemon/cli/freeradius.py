@@ -64,6 +64,7 @@ def install(
 ) -> None:
     """Write our files into raddb, file by file as announced, and let FreeRADIUS check them."""
     from sync_daemon import freeradius_install_apply as apply  # noqa: PLC0415 - slow to import
+    from sync_daemon.freeradius_install_probe import refuse_closed_path  # noqa: PLC0415
     from sync_daemon.freeradius_install_render import installed_entries  # noqa: PLC0415
 
     values = _values(application, chosen, ("*", "::"))
@@ -72,6 +73,7 @@ def install(
     if not _is_agreed(plan, dry_run=dry_run, yes=yes):
         return
     _refuse_unless_root(raddb)
+    refuse_closed_path(values.python_path, raddb)
     apply.prepare_journal(values.journal_directory, raddb)
     installation.apply(plan, apply.check_with_freeradius)
     click.echo("FreeRADIUS has checked it. Next: systemctl restart freeradius")
