@@ -111,7 +111,8 @@ def burn(
     A session with a slice of a strict grant burns that grant first.
 
     What no living grant has room for is over-use: it goes to the last grant that gave, else to the one that ended last,
-    so that nothing a NAS counted is lost. A grant's octets and seconds fill independently; the first to be full ends it.
+    so that nothing a NAS counted is lost. It moves no clock of a grant that has ended: that would sell it or revive it.
+    A grant's octets and seconds fill independently; the first to be full ends it.
     """
     known = list(grants)
     burns: list[Burn] = []
@@ -135,7 +136,7 @@ def _add_overuse(burns: list[Burn], known: list[Grant], rest: Usage, now: dateti
         burns.append(Burn(_use(burns_grant(last), rest, now), last.usage + rest))
         return
     ended = max(known, key=lambda grant: (grant.ended_at or now, grant.grant_id), default=None)
-    burns.append(Burn(None if ended is None else _use(ended, rest, now), rest))
+    burns.append(Burn(None if ended is None else replace(ended, used=ended.used + rest), rest))
 
 
 def burns_grant(taken: Burn) -> Grant:
