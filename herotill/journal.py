@@ -4,11 +4,12 @@ A line is eight hexadecimal digits of CRC-32, a space, a JSON array and a newlin
 
     5f3a0c91 ["acct",1764000000123456,"192.0.2.1",[["User-Name","student-1"],...]]
 
-JSON never holds a raw newline, so a torn or damaged record spoils itself and no neighbour. Owns the format; refuses to own
-files: writing is packet time's, reading the meter's.
+JSON never holds a raw newline, so a torn or damaged record spoils itself and no neighbour; not even where the newline
+between the two is what was damaged. Owns the format; refuses to own files: writing is packet time's, reading the meter's.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,11 @@ def decode_lines(data: bytes, offset: int) -> Iterator[Record | Damaged]:
     """
     start = 0
     while (end := data.find(b"\n", start)) >= 0:
-        yield decode_line(data[start:end], offset + start)
+        decoded = decode_line(data[start:end], offset + start)
+        if isinstance(decoded, Damaged):
+            yield from _salvage(decoded)
+        else:
+            yield decoded
         start = end + 1
 
 
@@ -66,7 +71,34 @@ def decode_line(line: bytes, offset: int) -> Record | Damaged:
     if line[8:9] != b" " or line[:8] != b"%08x" % crc32(text):
         return Damaged(offset, "the checksum does not match", line)
     try:
-        kind, received_at_us, nas_address, body = json.loads(text)
-    except ValueError as error:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
         return Damaged(offset, f"not a journal record: {error}", line)
-    return Record(offset, kind, received_at_us, nas_address, body)
+    match fields:
+        case [str(kind), int(received_at_us), str(nas_address), list() | dict() as body]:
+            return Record(offset, kind, received_at_us, nas_address, body)
+    return Damaged(offset, "not a journal record: it has no kind, time, address and body", line)
+
+
+_RECORD_BEGINS = re.compile(rb'[0-9a-f]{8} \["')
+
+
+def _salvage(damaged: Damaged) -> Iterator[Record | Damaged]:
+    """Yield what a damaged line holds: a record that lost the newline before it is still whole.
+
+    No value of an attribute can be taken for one, because JSON escapes the quotes within it.
+    """
+    line = damaged.line
+    for begins in _RECORD_BEGINS.finditer(line, 1):
+        at = begins.start()
+        decoded = decode_line(line[at:], damaged.offset + at)
+        if isinstance(decoded, Record):
+            # The newline before it was damaged, or never written.
+            before = (decode_line(line[:end], damaged.offset) for end in (at - 1, at))
+            yield next(
+                (record for record in before if isinstance(record, Record)),
+                Damaged(damaged.offset, damaged.reason, line[:at]),
+            )
+            yield decoded
+            return
+    yield damaged

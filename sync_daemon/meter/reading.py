@@ -57,12 +57,18 @@ class JournalReader:
         whole = data.rfind(b"\n") + 1
         if whole:
             return Chunk(path.name, start, start + whole, tuple(decode_lines(data[:whole], start)))
-        if data and len(data) < room and is_complete:
-            torn = Damaged(start, "torn: its writer was killed in the middle of it", data)
-            return Chunk(path.name, start, start + len(data), (torn,))
-        if is_complete and not data:
-            self._finished.add(path.name)
-        return None
+        if not data:
+            if is_complete:
+                self._finished.add(path.name)
+            return None
+        if len(data) >= CHUNK_OCTETS:
+            # Waiting for its newline would hold up all that follows for ever.
+            reason = "no record is as long as this"
+        elif is_complete and len(data) < room:
+            reason = "torn: its writer was killed in the middle of it"
+        else:
+            return None
+        return Chunk(path.name, start, start + len(data), (Damaged(start, reason, data),))
 
     def remove_old(self, keep_seconds: int) -> list[str]:
         """Delete segments that were read to the end long ago; return their names."""
