@@ -1,6 +1,6 @@
 """Reports that are journalled but not metered yet, laid over a snapshot: a login right after a Stop sees that Stop."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,6 +23,18 @@ def lay_over(snapshot: AccountSnapshot, reports: Iterable[tuple[Report, str | No
         grants = _burn_from(grants, usage, report.event_at)
     live = tuple(session for session in sessions.values() if session.stopped_at is None)
     return replace(snapshot, sessions=live, grants=grants)
+
+
+def without_lost_sessions(snapshot: AccountSnapshot, restarted_at: Mapping[str, datetime]) -> AccountSnapshot:
+    """Return the snapshot without the sessions that began before their NAS restarted, which it therefore lost."""
+    kept = tuple(
+        session
+        for session in snapshot.sessions
+        if (restart := restarted_at.get(session.nas_address)) is None
+        or session.started_at >= restart
+        or session.last_report_at > restart
+    )
+    return snapshot if len(kept) == len(snapshot.sessions) else replace(snapshot, sessions=kept)
 
 
 def with_pending_logins(snapshot: AccountSnapshot, pending: Iterable[Session]) -> AccountSnapshot:

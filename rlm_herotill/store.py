@@ -5,16 +5,16 @@ not applied is laid over it, as are logins accepted moments ago. Owns what is re
 """
 
 import json
-from collections import deque
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from herotill.accounting import Report, parse_accounting
+from herotill.accounting import NasRestart, Report, parse_accounting
 from herotill.class_token import verify_class
 from herotill.decision import GrantAllocation, LoginRequest, Preparation, ReserveSlice, StartFirstUse
 from herotill.nas import SELECT_NASES, NasDirectory
-from herotill.overlay import lay_over, with_pending_logins
+from herotill.overlay import lay_over, with_pending_logins, without_lost_sessions
 from herotill.sessions import Session
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
@@ -23,6 +23,12 @@ from rlm_herotill.journal import Position
 from rlm_herotill.settings import PacketTimeSettings
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
+# In one statement, so that account and positions are of one moment: what was applied by then is not laid over again.
+SELECT_SNAPSHOT_AND_POSITIONS = """
+    SELECT radius.account_snapshot(%s), (
+        SELECT json_object_agg(segment, read_offset) FROM radius.journal_position
+        WHERE node = %s AND segment = ANY(%s))
+"""
 GRANT_ALLOCATION = "SELECT radius.grant_allocation(%s, %s, %s, %s)"
 START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
 RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
@@ -43,7 +49,9 @@ class SnapshotStore:
         self._snapshots: dict[str, AccountSnapshot | None] = {}
         self._loading: str | None = None
         self._loading_was_changed = False
-        self._unmetered: dict[str, deque[Unmetered]] = {}
+        self._unmetered: dict[str, list[Unmetered]] = {}
+        self._unmetered_lock = threading.Lock()
+        self._restarted_at: dict[str, datetime] = {}
         self._unmetered_count = 0
         self._pending: dict[str, list[Session]] = {}
         self.nases = NasDirectory()
@@ -76,7 +84,7 @@ class SnapshotStore:
         """Return the account as the database has it now. Raises Unavailable."""
         self._loading, self._loading_was_changed = username, False
         try:
-            document = self._database.execute(SELECT_SNAPSHOT, (username,))[0][0]
+            document = self._load(username)
         finally:
             self._loading = None
         snapshot = None if document is None else snapshot_from_json(document)
@@ -84,6 +92,18 @@ class SnapshotStore:
         if snapshot is not None and not self._loading_was_changed:
             self._keep(username, snapshot)
         return self._lay_over(username, snapshot, now)
+
+    def _load(self, username: str) -> dict[str, Any] | None:
+        records = self._unmetered.get(username)
+        if not records:
+            document: dict[str, Any] | None = self._database.execute(SELECT_SNAPSHOT, (username,))[0][0]
+            return document
+        segments = sorted({record[0][0] for record in list(records)})
+        parameters = (username, self._settings.node, segments)
+        document, positions = self._database.execute(SELECT_SNAPSHOT_AND_POSITIONS, parameters)[0]
+        for segment, offset in (positions or {}).items():
+            self._drop_metered(username, segment, offset)
+        return document
 
     def _keep(self, username: str, snapshot: AccountSnapshot) -> None:
         while len(self._snapshots) >= self._settings.snapshot_limit > 0:
@@ -109,15 +129,25 @@ class SnapshotStore:
         self, position: Position, received_at_us: int, nas_address: str, pairs: Sequence[Sequence[str]]
     ) -> None:
         """Remember a journalled record until the meter has applied it."""
-        if self._unmetered_count >= UNMETERED_LIMIT:
-            # The meter has been away for long: keep answering, from the database alone.
-            self._unmetered, self._unmetered_count = {}, 0
         username = first(pairs, "User-Name")
-        self._unmetered.setdefault(username, deque()).append((position, received_at_us, nas_address, pairs))
-        self._unmetered_count += 1
+        if not username:
+            self._note_restart(received_at_us, nas_address, pairs)
+            return
+        record = (position, received_at_us, nas_address, pairs)
+        with self._unmetered_lock:
+            if self._unmetered_count >= UNMETERED_LIMIT:
+                # The meter has been away for long: keep answering, from the database alone.
+                self._unmetered, self._unmetered_count = {}, 0
+            self._unmetered.setdefault(username, []).append(record)
+            self._unmetered_count += 1
         if (pending := self._pending.get(username)) is not None:
             device = first(pairs, "Calling-Station-Id")
             self._pending[username] = [s for s in pending if s.calling_station_id != device]
+
+    def _note_restart(self, received_at_us: int, nas_address: str, pairs: Sequence[Sequence[str]]) -> None:
+        restart = parse_accounting(pairs, nas_address, _as_time(received_at_us))
+        if isinstance(restart, NasRestart):
+            self._restarted_at[nas_address] = restart.event_at
 
     def note_login(self, request: LoginRequest, now: datetime) -> None:
         """Count an accepted login as a session until its Start arrives, so that two at once cannot both be the last."""
@@ -134,6 +164,8 @@ class SnapshotStore:
             return None
         if (records := self._unmetered.get(username)) is not None:
             snapshot = lay_over(snapshot, self._reports(records))
+        if self._restarted_at:
+            snapshot = without_lost_sessions(snapshot, self._restarted_at)
         if (pending := self._pending.get(username)) is not None:
             snapshot = with_pending_logins(snapshot, [s for s in pending if _is_recent(s, now)])
         return snapshot
@@ -141,10 +173,8 @@ class SnapshotStore:
     def _reports(self, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
         reports: list[tuple[Report, str | None]] = []
         for _, received_at_us, nas_address, pairs in list(records):
-            received_at = datetime.fromtimestamp(received_at_us / 1_000_000, UTC)
-            report = parse_accounting(
-                pairs, nas_address, received_at, self.nases.dialect_of(nas_address).input_is_upload
-            )
+            input_is_upload = self.nases.dialect_of(nas_address).input_is_upload
+            report = parse_accounting(pairs, nas_address, _as_time(received_at_us), input_is_upload)
             if isinstance(report, Report):
                 token = verify_class(self._settings.class_secret, report.class_value or "")
                 reports.append((report, None if token is None else token.login_id))
@@ -176,12 +206,16 @@ class SnapshotStore:
         if applied["node"] != self._settings.node:
             return
         for username in applied["accounts"]:
-            records = self._unmetered.get(username)
-            while records and _is_applied(records[0][0], applied):
-                records.popleft()
-                self._unmetered_count -= 1
-            if not records:
-                self._unmetered.pop(username, None)
+            self._drop_metered(username, applied["segment"], applied["offset"])
+
+    def _drop_metered(self, username: str, segment: str, offset: int) -> None:
+        """Forget the records of one segment that are applied."""
+        with self._unmetered_lock:
+            records = self._unmetered.pop(username, [])
+            kept = [record for record in records if record[0][0] != segment or record[0][1] > offset]
+            self._unmetered_count -= len(records) - len(kept)
+            if kept:
+                self._unmetered[username] = kept
 
     def _forget(self, usernames: list[str] | None) -> None:
         if usernames is None:
@@ -194,9 +228,8 @@ class SnapshotStore:
                 self._loading_was_changed = True
 
 
-def _is_applied(position: Position, applied: dict[str, Any]) -> bool:
-    segment, offset = position
-    return bool(segment == applied["segment"] and offset <= applied["offset"])
+def _as_time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
 
 
 def _is_recent(session: Session, now: datetime) -> bool:

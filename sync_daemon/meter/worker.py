@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 CLEANING_SECONDS = 600.0
-NASES_SECONDS = 2.0
-"""How old the list of NASes may be: a report's direction depends on its make."""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
 
 
@@ -35,37 +33,40 @@ class Meter:
         self._connection = connection
         self._node = settings.node
         self._class_secret = bytes.fromhex(settings.class_secret)
-        self._nases_read_at = 0.0
-        self._record_reader = RecordReader(NasDirectory(), self._class_secret)
         self._reader = JournalReader(settings.journal_directory)
         self._keep_seconds = settings.journal_retention_seconds
         with connection, connection.cursor() as cursor:
+            cursor.execute("LISTEN herotill_nas")
             self._positions = read_positions(cursor, self._node)
+        self._record_reader = self._read_nases()
 
     def apply_new(self) -> int:
         """Apply what is new, up to one reading's worth; return how many records that was."""
-        if time.monotonic() - self._nases_read_at > NASES_SECONDS:
-            self._read_nases()
+        self._connection.poll()
+        if self._connection.notifies:
+            self._connection.notifies.clear()
+            self._record_reader = self._read_nases()
         applied = 0
         for chunk in self._reader.read(self._positions):
             self._apply(chunk)
             applied += len(chunk.records)
         return applied
 
-    def _read_nases(self) -> None:
+    def _read_nases(self) -> RecordReader:
+        """Read whose NAS is of which make: that decides what its Input means."""
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(SELECT_NASES)
-            self._record_reader = RecordReader(NasDirectory(cursor.fetchall()), self._class_secret)
-        self._nases_read_at = time.monotonic()
+            return RecordReader(NasDirectory(cursor.fetchall()), self._class_secret)
 
     def _apply(self, chunk: Chunk) -> None:
         try:
             apply_chunk(self._connection, self._node, chunk, self._record_reader)
-        except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        except (psycopg2.DataError, psycopg2.IntegrityError, ValueError) as error:
+            # ValueError is psycopg2's own for text that PostgreSQL cannot hold: a NUL, a lone surrogate.
             self._apply_one_by_one(chunk, error)
         self._positions[chunk.segment] = chunk.end
 
-    def _apply_one_by_one(self, chunk: Chunk, error: psycopg2.Error) -> None:
+    def _apply_one_by_one(self, chunk: Chunk, error: Exception) -> None:
         """A record the database refuses must not hold up the others: it alone is quarantined."""
         if len(chunk.records) == 1:
             log.error("a journal record is quarantined: %s", str(error).strip())
@@ -84,7 +85,7 @@ class Meter:
                 forget_positions(cursor, self._node, removed)
 
 
-def _refused(record: Record | Damaged, error: psycopg2.Error) -> Damaged:
+def _refused(record: Record | Damaged, error: Exception) -> Damaged:
     line = record.line if isinstance(record, Damaged) else repr(record.body).encode()
     return Damaged(record.offset, f"the database refused it: {str(error).strip()}", line)
 
@@ -107,6 +108,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 log.error("another meter has applied segment %s of this journal; starting over", error)
                 stop.wait(RETRY_SECONDS)
     finally:
+        # Stopped while it reads, watchdog's thread complains of having been stopped.
+        logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
         observer.stop()
         observer.join()
 

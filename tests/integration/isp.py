@@ -1,6 +1,7 @@
 """A small ISP for a test: what its operator sold, and a NAS that talks to its FreeRADIUS."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from herotill.snapshot import AccountKind
 from nas_simulator.exchange import Retransmission
 from nas_simulator.makes import MIKROTIK, Make
 from nas_simulator.nas import SimulatedNas
+from nas_simulator.outcomes import Accepted, LoginOutcome
 from nas_simulator.settings import NasSettings
 from sync_daemon.database import billing_engine, transaction
 from sync_daemon.explaining import Explanation, explain_account
@@ -25,6 +27,7 @@ from tests.integration.freeradius import Freeradius
 
 GIB = 1 << 30
 PASSWORD = "correct horse"
+DEADLINE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,15 @@ def nas_settings(server: Freeradius, make: Make = MIKROTIK, **others: Any) -> Na
         "require_message_authenticator": True,
     }
     return NasSettings(**(values | others))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Poll until it is so. Raises TimeoutError."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.02)
+
+
+def accepted(outcome: LoginOutcome) -> Accepted:
+    assert isinstance(outcome, Accepted), outcome
+    return outcome

@@ -1,7 +1,6 @@
 """The main job, end to end: a NAS logs prepaid customers in, is metered to the octet and told to cut off on time."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -13,31 +12,16 @@ from herotill.snapshot import AccountKind
 from nas_simulator.credentials import Method
 from nas_simulator.faults import TWICE
 from nas_simulator.nas import SimulatedNas
-from nas_simulator.outcomes import Accepted, LoginOutcome, Rejected
+from nas_simulator.outcomes import LoginOutcome, Rejected
 from sync_daemon.settings import Settings
 from tests.integration.freeradius import Freeradius
-from tests.integration.isp import GIB, PASSWORD, Isp, nas_settings, now
+from tests.integration.isp import GIB, PASSWORD, Isp, accepted, nas_settings, now, until
 from tests.integration.workers import Workers
-
-DEADLINE_SECONDS = 15.0
 
 
 @pytest.fixture
 def isp(settings: Settings) -> Isp:
     return Isp(settings)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Poll until it is so."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await asyncio.to_thread(condition):
-            await asyncio.sleep(0.02)
-    assert condition(), what
-
-
-def accepted(outcome: LoginOutcome) -> Accepted:
-    assert isinstance(outcome, Accepted), outcome
-    return outcome
 
 
 def refused(outcome: LoginOutcome) -> str:
@@ -90,9 +74,7 @@ def test_r15_r17_a_shared_pool_is_granted_once_metered_to_the_octet_and_cut_whil
             assert "used up" in refused(await nas.login("student-1", PASSWORD, device="phone"))
 
             counted = nas.totals()["student-1"]
-            await until(
-                lambda: not isp.ask("SELECT 1 FROM radius.session WHERE stopped_at IS NULL"), "stopped"
-            )
+            await until(lambda: not isp.ask("SELECT 1 FROM radius.session WHERE stopped_at IS NULL"))
             told = isp.explain("student-1")
             assert (told.input_octets, told.output_octets) == (counted.input_octets, counted.output_octets)
             assert not told.would_accept
@@ -122,12 +104,12 @@ def test_r15_a_strict_pool_is_never_overshot_even_without_interims(
                 await session.use(output_octets=10_000)
             await sessions[0].use(output_octets=150)
             await sessions[0].stop()
-            await until(lambda: isp.explain("bob").grants[0].used_octets == 750, "metered")
+            await until(lambda: isp.explain("bob").grants[0].used_octets == 750)
             # What the first did not use is free again.
             again = accepted(await nas.login("bob", PASSWORD, device="fourth")).session
             assert again.limits.total_octets == 250
             await again.use(output_octets=10_000)
-            await until(lambda: isp.explain("bob").grants[0].used_octets == 1000, "metered")
+            await until(lambda: isp.explain("bob").grants[0].used_octets == 1000)
             assert "used up" in refused(await nas.login("bob", PASSWORD))
 
     asyncio.run(story())
