@@ -48,6 +48,17 @@ class AttributeType(StrEnum):
     EVS = "evs"
 
 
+# FreeRADIUS 3.2.7 writes some types as FreeRADIUS 4 calls them.
+_NEWER_NAMES = {
+    "uint8": "byte",
+    "uint16": "short",
+    "uint32": "integer",
+    "uint64": "integer64",
+    "int32": "signed",
+    "ipv4addr": "ipaddr",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeDefinition:
     """One attribute. `vendor` is the IANA enterprise number, `values` the names of its numbers.
@@ -147,7 +158,7 @@ class _Reading:
             name=name,
             code=int(code, 0),
             vendor=next((self._vendors[flag] for flag in flags if flag in self._vendors), self._vendor),
-            type=AttributeType(kind.lower()),
+            type=AttributeType(_NEWER_NAMES.get(kind.lower(), kind.lower())),
             length_octets=int(length) if length else None,
             has_tag="has_tag" in flags,
         )
