@@ -1,6 +1,7 @@
 """Every answer to a login, at the very boundary where it becomes another one."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
