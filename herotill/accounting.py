@@ -94,6 +94,12 @@ _DETAILS = {
     "Framed-Protocol": "framed_protocol",
 }
 
+_KEPT = frozenset(
+    {*_DETAILS, "User-Name", "Acct-Session-Id", "Calling-Station-Id", "NAS-Port", "Acct-Terminate-Cause"}
+)
+
+_OUR_CLASS = ("0x" + b"HT".hex(), "HT")
+
 _ADDRESS_COLUMNS = frozenset(
     column for column in _DETAILS.values() if column.endswith(("_address", "_prefix"))
 )
@@ -108,7 +114,7 @@ def parse_accounting(
     """
     try:
         parsed = _parse(_first_of_each(pairs), nas_address, received_at)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         return Malformed(str(error))
     if isinstance(parsed, Report) and not input_is_upload:
         return replace(parsed, input=parsed.output, output=parsed.input)
@@ -118,8 +124,27 @@ def parse_accounting(
 def _first_of_each(pairs: Iterable[Sequence[str]]) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for name, value in pairs:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is not text")
+        if name in _KEPT and ("\0" in value or not _is_utf8(value)):
+            raise ValueError(f"{name} {value!r} is text that no database can keep")
+        # A NAS returns every Class it was given (RFC 2865 §5.25); a proxy's may come before ours.
+        if name == "Class" and value.startswith(_OUR_CLASS) and not _is_ours(attributes.get(name)):
+            attributes[name] = value
         attributes.setdefault(name, value)
     return attributes
+
+
+def _is_ours(class_value: str | None) -> bool:
+    return class_value is not None and class_value.startswith(_OUR_CLASS)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse(
@@ -194,6 +219,6 @@ def _integer(attributes: dict[str, str], name: str) -> int | None:
     text = attributes.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFF_FFFF:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > 0xFFFF_FFFF:
         raise ValueError(f"{name} {text!r} is not a 32-bit number")
     return int(text)
