@@ -2,6 +2,8 @@
 
 `HT1.<login_id>.<signature>.<user name>`; the signature is the first 80 bits of HMAC-SHA-256, which a forger would have to
 guess online. A NAS returns Class unchanged in accounting, so usage finds its account whatever User-Name it reports.
+`HT2.<login_id>.<signature>` leaves out a user name too long for an attribute; its signature holds for the User-Name that is
+reported with it.
 """
 
 import hmac
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 _PREFIX = "HT1"
+_PREFIX_WITHOUT_NAME = "HT2"
 _SIGNATURE_DIGITS = 20
 MAX_CLASS_OCTETS = 253
 
@@ -22,17 +25,28 @@ class ClassToken:
 
 
 def sign_class(secret: bytes, token: ClassToken) -> str:
-    """Return the Class value as text, shorter than 253 octets for user names up to 200 octets."""
-    return f"{_PREFIX}.{token.login_id}.{_signature(secret, token)}.{token.username}"
+    """Return the Class value as text of at most 253 octets."""
+    signature = _signature(secret, token)
+    value = f"{_PREFIX}.{token.login_id}.{signature}.{token.username}"
+    if len(value.encode(errors="replace")) <= MAX_CLASS_OCTETS:
+        return value
+    return f"{_PREFIX_WITHOUT_NAME}.{token.login_id}.{signature}"
 
 
-def verify_class(secret: bytes, value: str) -> ClassToken | None:
-    """Return what a Class value names, or None where it is not ours. `value` is text, or 0x and hexadecimal digits."""
-    parts = _as_text(value).split(".", 3)
-    if len(parts) != 4 or parts[0] != _PREFIX:
-        return None
-    token = ClassToken(parts[1], parts[3])
-    return token if hmac.compare_digest(parts[2].encode(), _signature(secret, token).encode()) else None
+def verify_class(secret: bytes, value: str, reported_username: str = "") -> ClassToken | None:
+    """Return what a Class value names, or None where it is not ours. `value` is text, or 0x and hexadecimal digits.
+
+    `reported_username` is the User-Name that came with it.
+    """
+    match _as_text(value).split(".", 3):
+        case [prefix, login_id, signature, username] if prefix == _PREFIX:
+            token = ClassToken(login_id, username)
+        case [prefix, login_id, signature] if prefix == _PREFIX_WITHOUT_NAME:
+            token = ClassToken(login_id, reported_username)
+        case _:
+            return None
+    given, right = signature.encode(errors="replace"), _signature(secret, token).encode()
+    return token if hmac.compare_digest(given, right) else None
 
 
 def _as_text(value: str) -> str:
@@ -45,5 +59,5 @@ def _as_text(value: str) -> str:
 
 
 def _signature(secret: bytes, token: ClassToken) -> str:
-    message = f"{token.login_id}.{token.username}".encode()
+    message = f"{token.login_id}.{token.username}".encode(errors="surrogatepass")
     return hmac.digest(secret, message, sha256).hex()[:_SIGNATURE_DIGITS]

@@ -88,9 +88,8 @@ def _understand_record(record: Record, contents: Contents, reader: RecordReader)
             contents.steps.append((parsed, received_at))
         case Report():
             contents.user_names.add(parsed.username)
-            contents.steps.append(
-                BoundReport(parsed, verify_class(reader.class_secret, parsed.class_value or ""))
-            )
+            token = verify_class(reader.class_secret, parsed.class_value or "", parsed.username)
+            contents.steps.append(BoundReport(parsed, token))
 
 
 def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
