@@ -17,6 +17,7 @@ from herotill.reply import Reply
 
 Pair = tuple[str, str]
 MAX_WORD = 0xFFFF_FFFF
+MAX_SPLIT = 0xFFFF_FFFF_FFFF_FFFF
 DEFAULT_DIALECT = "generic"
 
 
@@ -143,10 +144,12 @@ def _say_field(saying: Saying, reply: Reply) -> list[Pair]:
 
 
 def _say_split(saying: Saying, reply: Reply) -> list[Pair]:
-    octets = getattr(reply, saying.field)
-    if octets is None:
+    limit = getattr(reply, saying.field)
+    if limit is None:
         return []
     assert saying.gigawords is not None  # noqa: S101 - _way_of looked
+    # Zero would be no limit at all to many a NAS.
+    octets = min(max(limit, 1), MAX_SPLIT)
     return [(saying.attribute, str(octets & MAX_WORD)), (saying.gigawords, str(octets >> 32))]
 
 
