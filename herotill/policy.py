@@ -80,8 +80,10 @@ class ServicePolicy:
         _check_range(self, "idle_timeout_seconds", 60, MAX_UNSIGNED_32)
         for name in _RATE_FIELDS:
             _check_range(self, name, 1, MAX_BITS_PER_SECOND)
-        for name in ("address_pool", "restricted_pool", "suspended_pool", "address_list"):
-            _check_text(self, name)
+        for name in ("address_pool", "restricted_pool", "suspended_pool"):
+            _check_text(self, name, 253)
+        # Some makes take it in an attribute of their own, which holds less (RFC 2865 §5.26).
+        _check_text(self, "address_list", 247)
         for name in ("at_quota", "at_expiry"):
             self._check_ending(name)
 
@@ -146,9 +148,10 @@ def _check_range(policy: ServicePolicy, name: str, least: int, most: int) -> Non
         raise InvalidValue(name, value, f"it is a whole number from {least} to {most}")
 
 
-def _check_text(policy: ServicePolicy, name: str) -> None:
+def _check_text(policy: ServicePolicy, name: str, most: int) -> None:
     value = getattr(policy, name)
     if value is None:
         return
-    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 253 or not value.isprintable():
-        raise InvalidValue(name, value, "it is printable text of 1 to 253 octets (RFC 2865 §5)")
+    # Printable first: what is not even UTF-8 is not printable either.
+    if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value.encode()) <= most:
+        raise InvalidValue(name, value, f"it is printable text of 1 to {most} octets (RFC 2865 §5)")
