@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from herotill.policy import Counting, ServicePolicy
+from herotill.policy import Counting, ServicePolicy, read_policy
 from herotill.usage import NOTHING_USED, Usage, counted_octets
 
 FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
@@ -82,6 +82,12 @@ def grant_end(grant: Grant, now: datetime) -> GrantEnd | None:
         return GrantEnd.TIME
     ends_at = grant_ends_at(grant, now)
     return GrantEnd.EXPIRY if ends_at is not None and ends_at <= now else None
+
+
+def with_end_written(grant: Grant, now: datetime) -> Grant:
+    """Return the grant with its end written down, if it has one at `now` that nobody has written yet."""
+    end = None if grant.ended_at is not None else grant_end(grant, now)
+    return grant if end is None else replace(grant, ended_at=now, ended_reason=end)
 
 
 def burn_order(grants: Iterable[Grant], now: datetime) -> list[Grant]:
@@ -196,7 +202,7 @@ def grant_from_row(row: Mapping[str, Any]) -> Grant:
         source=row["source"],
         counting=Counting(row["counting"]),
         priority=row["priority"],
-        policy=ServicePolicy.from_mapping(row["policy"]),
+        policy=read_policy(row["policy"]),
         granted_at=_required_time(row["granted_at"]),
         quota_octets=row["quota_octets"],
         quota_seconds=row["quota_seconds"],

@@ -4,15 +4,19 @@ Shape of the JSON: the SQL function `radius.account_snapshot` (sql/0001_packet_t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from herotill.allocation import GroupAllocation, allocation_from_row
-from herotill.grants import Grant, as_time, grant_from_row
-from herotill.policy import ServicePolicy
+from herotill.grants import Burn, Grant, as_time, grant_from_row
+from herotill.policy import ServicePolicy, read_policy
 from herotill.sessions import Session, session_from_row
+from herotill.usage import counted_octets
+
+RESERVATION_SECONDS = 1800
+"""A claimed slice is held this long after its session's last report; a lost session frees it then."""
 
 
 class AccountKind(StrEnum):
@@ -55,6 +59,18 @@ class Reservation:
         """Return what it still withholds from others."""
         return max(0, self.octets - self.used_octets) if now < self.expires_at else 0
 
+    def settled(self, taken: Burn) -> "Reservation":
+        """Return the slice after its session took something from a grant."""
+        if taken.grant is None or taken.grant.grant_id != self.grant_id:
+            return self
+        octets = counted_octets(taken.grant.counting, taken.usage)
+        return replace(self, used_octets=self.used_octets + octets)
+
+    def held(self, reported_at: datetime) -> "Reservation":
+        """Return the slice as claimed by a session that reported."""
+        until = reported_at + timedelta(seconds=RESERVATION_SECONDS)
+        return replace(self, expires_at=max(self.expires_at, until))
+
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
@@ -82,7 +98,7 @@ def snapshot_from_json(document: Mapping[str, Any]) -> AccountSnapshot:
         username=document["username"],
         kind=AccountKind(document["kind"]),
         status=AccountStatus(document["status"]),
-        policy=ServicePolicy.from_mapping(document["policy"]),
+        policy=read_policy(document["policy"]),
         group=document["group"],
         check=_rows(document["check"]),
         reply=_rows(document["group_reply"]) + _rows(document["reply"]),

@@ -5,17 +5,14 @@ Pure but for its own bookkeeping: state in, changes out. Reading and writing row
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from herotill.accounting import Report
 from herotill.class_token import ClassToken
-from herotill.grants import Burn, Grant, burn, burn_order, grant_end
+from herotill.grants import Burn, Grant, burn, burn_order, with_end_written
 from herotill.sessions import Session, apply_report, begin_session, session_of
 from herotill.snapshot import AccountKind, Reservation
-from herotill.usage import NOTHING_USED, Usage, counted_octets
-
-RESERVATION_SECONDS = 1800
-"""A claimed slice is held this long after its session's last report; a lost session frees it then."""
+from herotill.usage import NOTHING_USED, Usage
 
 IntervalKey = tuple[str, datetime, int]
 """User name, start of the hour, grant id (0: nobody granted it)."""
@@ -113,10 +110,8 @@ def _note_burn(account: Account, taken: Burn, report: Report, changes: Changes) 
 
 def _note_slice(account: Account, session: Session, taken: Burn, changes: Changes) -> None:
     reservation = account.reservations.get(session.login_id or "")
-    if reservation is None or taken.grant is None or taken.grant.grant_id != reservation.grant_id:
-        return
-    used = reservation.used_octets + counted_octets(taken.grant.counting, taken.usage)
-    _keep_reservation(account, replace(reservation, used_octets=used), changes)
+    if reservation is not None and (settled := reservation.settled(taken)) is not reservation:
+        _keep_reservation(account, settled, changes)
 
 
 def _note_claim(account: Account, session: Session, report: Report, changes: Changes) -> None:
@@ -128,8 +123,7 @@ def _note_claim(account: Account, session: Session, report: Report, changes: Cha
         changes.released[reservation.login_id] = session.stopped_at
         del account.reservations[reservation.login_id]
         return
-    until = max(reservation.expires_at, report.received_at + timedelta(seconds=RESERVATION_SECONDS))
-    _keep_reservation(account, replace(reservation, expires_at=until), changes)
+    _keep_reservation(account, reservation.held(report.received_at), changes)
 
 
 def _keep_reservation(account: Account, reservation: Reservation, changes: Changes) -> None:
@@ -139,9 +133,8 @@ def _keep_reservation(account: Account, reservation: Reservation, changes: Chang
 
 def _end_grants(account: Account, now: datetime, changes: Changes) -> None:
     for grant in list(account.grants.values()):
-        end = None if grant.ended_at is not None else grant_end(grant, now)
-        if end is not None:
-            ended = replace(grant, ended_at=now, ended_reason=end)
+        ended = with_end_written(grant, now)
+        if ended is not grant:
             account.grants[grant.grant_id] = changes.grants[grant.grant_id] = ended
 
 
