@@ -4,7 +4,7 @@ Pure but for its own bookkeeping: state in, changes out. Reading and writing row
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from herotill.accounting import Report

@@ -1,8 +1,9 @@
-"""Batches of reports (DESIGN.md §4): wherever the journal is cut, the same comes out, and nothing is lost between the sums."""
+"""Batches of reports (DESIGN.md §4): wherever the journal is cut the same comes out, and all sums agree."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_r15_wherever_the_stream_is_cut_into_batches_the_same_comes_out(
     at_once, bit_by_bit = Database(grants, reservations), Database(grants, reservations)
     at_once.apply(stream)
     edges = [0, *sorted(cuts), len(stream)]
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         bit_by_bit.apply(stream[left:right])
     assert state(bit_by_bit) == state(at_once)
 
