@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_address, ip_interface
+from functools import lru_cache
+from ipaddress import ip_interface
 
 from herotill.metering import Counter, Reading
 
@@ -114,7 +115,7 @@ def parse_accounting(
     """
     try:
         parsed = _parse(_first_of_each(pairs), nas_address, received_at)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (AttributeError, ValueError, TypeError, OverflowError) as error:
         return Malformed(str(error))
     if isinstance(parsed, Report) and not input_is_upload:
         return replace(parsed, input=parsed.output, output=parsed.input)
@@ -122,21 +123,18 @@ def parse_accounting(
 
 
 def _first_of_each(pairs: Iterable[Sequence[str]]) -> dict[str, str]:
-    attributes: dict[str, str] = {}
-    for name, value in pairs:
-        if not isinstance(value, str):
-            raise TypeError(f"{name} is not text")
-        if name in _KEPT and ("\0" in value or not _is_utf8(value)):
-            raise ValueError(f"{name} {value!r} is text that no database can keep")
+    known = list(pairs)
+    # Reversed, because dict keeps the last of equal names and the first one is meant.
+    attributes: dict[str, str] = dict(reversed(known))  # type: ignore[arg-type] # two elements each, or ValueError
+    if "Class" in attributes and not attributes["Class"].startswith(_OUR_CLASS):
         # A NAS returns every Class it was given (RFC 2865 §5.25); a proxy's may come before ours.
-        if name == "Class" and value.startswith(_OUR_CLASS) and not _is_ours(attributes.get(name)):
-            attributes[name] = value
-        attributes.setdefault(name, value)
+        ours = (value for name, value in known if name == "Class" and value.startswith(_OUR_CLASS))
+        attributes["Class"] = next(ours, attributes["Class"])
+    for name in _KEPT.intersection(attributes):
+        value = attributes[name]
+        if "\0" in value or not (value.isascii() or _is_utf8(value)):
+            raise ValueError(f"{name} {value!r} is text that no database can keep")
     return attributes
-
-
-def _is_ours(class_value: str | None) -> bool:
-    return class_value is not None and class_value.startswith(_OUR_CLASS)
 
 
 def _is_utf8(text: str) -> bool:
@@ -153,7 +151,8 @@ def _parse(
     status = _STATUSES.get(attributes.get("Acct-Status-Type", ""))
     if status is None:
         return Malformed(f"Acct-Status-Type {attributes.get('Acct-Status-Type')!r} is not metered")
-    ip_address(nas_address)
+    if not _is_address(nas_address):
+        return Malformed(f"it came from {nas_address!r}, which is no address")
     event_at = received_at - min(timedelta(seconds=_integer(attributes, "Acct-Delay-Time") or 0), MAX_DELAY)
     if status not in _SESSION_STATUSES:
         return NasRestart(status, nas_address, event_at)
@@ -203,6 +202,7 @@ def _details(attributes: dict[str, str]) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=65_536)
 def _is_address(text: str) -> bool:
     try:
         ip_interface(text)

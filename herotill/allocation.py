@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from herotill.policy import ServicePolicy
+from herotill.policy import ServicePolicy, read_policy
 
 
 class Period(StrEnum):
@@ -108,7 +108,7 @@ def allocation_from_row(row: Mapping[str, Any]) -> GroupAllocation:
         group_name=row["group_name"],
         period=Period(row["period"]),
         time_zone=row["time_zone"],
-        policy=ServicePolicy.from_mapping(row["policy"]),
+        policy=read_policy(row["policy"]),
         term_starts=tuple(_as_date(day) for day in row["term_starts"]),
         valid_seconds=row["valid_seconds"],
         rolls_over=row["rolls_over"],

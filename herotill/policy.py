@@ -6,6 +6,7 @@ A ServicePolicy is snapshotted into every grant (rule R12), every group allocati
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
 from herotill.errors import InvalidValue
@@ -121,6 +122,16 @@ class ServicePolicy:
             if name in values:
                 values[name] = _member(kind, name, values[name])
         return cls(**values)
+
+
+def read_policy(mapping: Mapping[str, Any]) -> ServicePolicy:
+    """Read a policy of the database. There are few of them and many rows: each is built once. Raises InvalidValue."""
+    return _policy_of_items(tuple(mapping.items()))
+
+
+@lru_cache(maxsize=4096)
+def _policy_of_items(items: tuple[tuple[str, Any], ...]) -> ServicePolicy:
+    return ServicePolicy.from_mapping(dict(items))
 
 
 _RATE_FIELDS = (

@@ -16,17 +16,14 @@ from herotill.journal import ACCOUNTING, LOGIN, Damaged, Record
 from herotill.nas import NasDirectory
 from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
+from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
 from sync_daemon.meter.reading import Chunk
 from sync_daemon.meter.statements import (
-    LoginOutcome,
     close_nas_sessions,
     load_accounts,
     load_live_sessions,
     load_sessions,
-    move_position,
-    quarantine,
     write_changes,
-    write_outcomes,
 )
 from sync_daemon.outbox import request_cuts
 

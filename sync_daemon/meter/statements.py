@@ -1,7 +1,6 @@
 """The meter's SQL: rows in, rows out, all in the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,11 +8,12 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's clas
 from psycopg2.extras import execute_values
 
 from herotill.accounting import NasRestart
-from herotill.journal import Damaged, Record
+from herotill.grants import Grant
 from herotill.sessions import NAS_RESTARTED, Session, session_from_row
 from herotill.snapshot import AccountKind, Reservation
 from sync_daemon.grant_rows import read_grants, write_ended, write_first_uses
 from sync_daemon.meter.batch import Account, Changes
+from sync_daemon.meter.staging import copy_rows
 
 PAGE_ROWS = 1000
 
@@ -31,25 +31,29 @@ SELECT_RESERVATIONS = """
     FROM radius.reservation WHERE username = ANY(%s) AND released_at IS NULL
 """
 
-UPSERT_SESSIONS = """
-    INSERT INTO radius.session (
-        acct_unique_id, session_key, username, nas_address, nas_identifier, nas_port_id, nas_port_type, acct_session_id,
-        calling_station_id, called_station_id, framed_ip_address, framed_ipv6_address, framed_ipv6_prefix,
-        delegated_ipv6_prefix, service_type, framed_protocol, login_id, started_at, last_report_at, stopped_at,
-        terminate_cause, session_seconds, input_octets, output_octets, sends_gigawords)
-    VALUES %s
+STAGED_SESSION = (
+    "acct_unique_id", "session_key", "username", "nas_address", "nas_identifier", "nas_port_id", "nas_port_type",
+    "acct_session_id", "calling_station_id", "called_station_id", "framed_ip_address", "framed_ipv6_address",
+    "framed_ipv6_prefix", "delegated_ipv6_prefix", "service_type", "framed_protocol", "login_id", "started_at",
+    "last_report_at", "stopped_at", "terminate_cause", "session_seconds", "input_octets", "output_octets",
+    "sends_gigawords",
+)  # fmt: skip
+
+UPSERT_SESSIONS = f"""
+    INSERT INTO radius.session ({", ".join(STAGED_SESSION)})
+    SELECT {", ".join(STAGED_SESSION)} FROM staged_session
     ON CONFLICT (acct_unique_id) DO UPDATE SET
         nas_port_id = EXCLUDED.nas_port_id, framed_ip_address = EXCLUDED.framed_ip_address,
         framed_ipv6_address = EXCLUDED.framed_ipv6_address, framed_ipv6_prefix = EXCLUDED.framed_ipv6_prefix,
         delegated_ipv6_prefix = EXCLUDED.delegated_ipv6_prefix, login_id = EXCLUDED.login_id,
-        last_report_at = EXCLUDED.last_report_at, stopped_at = EXCLUDED.stopped_at,
-        terminate_cause = EXCLUDED.terminate_cause,
+        started_at = EXCLUDED.started_at, last_report_at = EXCLUDED.last_report_at,
+        stopped_at = EXCLUDED.stopped_at, terminate_cause = EXCLUDED.terminate_cause,
         -- An account nobody manages has no row to lock: two nodes may write its session at once. Counters only rise.
         session_seconds = GREATEST(session.session_seconds, EXCLUDED.session_seconds),
         input_octets = GREATEST(session.input_octets, EXCLUDED.input_octets),
         output_octets = GREATEST(session.output_octets, EXCLUDED.output_octets),
         sends_gigawords = EXCLUDED.sends_gigawords
-"""
+"""  # noqa: S608 - the columns are ours
 
 # What rlm_sql would have written, for every tool that reads radacct.
 UPSERT_RADACCT = """
@@ -58,9 +62,15 @@ UPSERT_RADACCT = """
         acctstoptime, acctsessiontime, acctinputoctets, acctoutputoctets, calledstationid, callingstationid,
         acctterminatecause, servicetype, framedprotocol, framedipaddress, framedipv6address, framedipv6prefix,
         delegatedipv6prefix, class)
-    VALUES %s
+    SELECT
+        acct_session_id, acct_unique_id, username, nas_address, nas_port_id, nas_port_type, started_at, last_report_at,
+        stopped_at, session_seconds, input_octets, output_octets, called_station_id, calling_station_id,
+        terminate_cause, service_type, framed_protocol, framed_ip_address, framed_ipv6_address, framed_ipv6_prefix,
+        delegated_ipv6_prefix, login_id
+    FROM staged_session
     ON CONFLICT (acctuniqueid) DO UPDATE SET
-        acctupdatetime = EXCLUDED.acctupdatetime, acctstoptime = EXCLUDED.acctstoptime,
+        acctstarttime = EXCLUDED.acctstarttime, acctupdatetime = EXCLUDED.acctupdatetime,
+        acctstoptime = EXCLUDED.acctstoptime,
         acctinterval = EXTRACT(epoch FROM EXCLUDED.acctupdatetime - radacct.acctupdatetime)::bigint,
         acctsessiontime = EXCLUDED.acctsessiontime, acctinputoctets = EXCLUDED.acctinputoctets,
         acctoutputoctets = EXCLUDED.acctoutputoctets, acctterminatecause = EXCLUDED.acctterminatecause,
@@ -68,17 +78,20 @@ UPSERT_RADACCT = """
         framedipv6prefix = EXCLUDED.framedipv6prefix, delegatedipv6prefix = EXCLUDED.delegatedipv6prefix
 """
 
+STAGED_GRANT = ("entitlement_id", "input_octets", "output_octets", "seconds", "last_used_at")
+
 UPDATE_GRANT_USE = """
     UPDATE radius.entitlement e
     SET used_input_octets = v.input_octets, used_output_octets = v.output_octets, used_seconds = v.seconds,
         last_used_at = v.last_used_at
-    FROM (VALUES %s) AS v (entitlement_id, input_octets, output_octets, seconds, last_used_at)
-    WHERE e.entitlement_id = v.entitlement_id
+    FROM staged_grant v WHERE e.entitlement_id = v.entitlement_id
 """
+
+STAGED_INTERVAL = ("username", "interval_start", "entitlement_id", "input_octets", "output_octets", "seconds")
 
 UPSERT_INTERVALS = """
     INSERT INTO radius.usage_interval (username, interval_start, entitlement_id, input_octets, output_octets, seconds)
-    VALUES %s
+    SELECT username, interval_start, entitlement_id, input_octets, output_octets, seconds FROM staged_interval
     ON CONFLICT (username, interval_start, entitlement_id) DO UPDATE SET
         input_octets = usage_interval.input_octets + EXCLUDED.input_octets,
         output_octets = usage_interval.output_octets + EXCLUDED.output_octets,
@@ -112,47 +125,6 @@ CLOSE_NAS_SESSIONS = """
         FROM closed WHERE a.acctuniqueid = closed.acct_unique_id)
     SELECT DISTINCT username FROM closed
 """
-
-INSERT_OUTCOMES = """
-    INSERT INTO radius.login_outcome (
-        username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, node)
-    VALUES %s
-"""
-
-# The password column stays empty (rule R36).
-INSERT_RADPOSTAUTH = """
-    INSERT INTO radius.radpostauth (username, reply, calledstationid, callingstationid, authdate) VALUES %s
-"""
-
-QUARANTINE = """
-    INSERT INTO radius.accounting_quarantine (node, segment, segment_offset, reason, record) VALUES %s
-    ON CONFLICT (node, segment, segment_offset) DO NOTHING
-"""
-
-SELECT_POSITIONS = "SELECT segment, read_offset FROM radius.journal_position WHERE node = %s"
-
-# The old offset is part of the key: should two meters ever read one journal, the slower one's batch is rolled back.
-MOVE_POSITION = """
-    INSERT INTO radius.journal_position AS p (node, segment, read_offset) VALUES (%(node)s, %(segment)s, %(end)s)
-    ON CONFLICT (node, segment) DO UPDATE SET read_offset = %(end)s, updated_at = now()
-    WHERE p.read_offset = %(start)s
-"""
-
-FORGET_POSITIONS = "DELETE FROM radius.journal_position WHERE node = %s AND segment = ANY(%s)"
-
-
-@dataclass(frozen=True, slots=True)
-class LoginOutcome:
-    """One login as packet time journalled it."""
-
-    username: str
-    occurred_at: datetime
-    accepted: bool
-    reason: str
-    login_id: str
-    nas_address: str
-    calling_station_id: str
-    called_station_id: str
 
 
 def load_accounts(cursor: Cursor, usernames: Sequence[str]) -> dict[str, Account]:
@@ -190,35 +162,42 @@ def _sessions(cursor: Cursor, statement: str, wanted: list[str]) -> list[Session
 
 def write_changes(cursor: Cursor, changes: Changes) -> None:
     """Write what a batch changed, each table with one statement."""
-    sessions = sorted(changes.sessions.values(), key=lambda session: session.acct_unique_id)
-    _write(cursor, UPSERT_SESSIONS, [_session_row(session) for session in sessions])
-    _write(cursor, UPSERT_RADACCT, [_radacct_row(session) for session in sessions])
-    _write(
-        cursor,
-        UPDATE_GRANT_USE,
-        [
-            (g.grant_id, g.used.input_octets, g.used.output_octets, g.used.seconds, g.last_used_at)
-            for _, g in sorted(changes.grants.items())
-        ],
-        "(%s, %s, %s, %s, %s::timestamptz)",
-    )
+    grants = [grant for _, grant in sorted(changes.grants.items())]
+    _write_sessions(cursor, changes)
+    _write_grant_use(cursor, grants)
     write_first_uses(cursor, changes.begun_grants.values())
-    write_ended(cursor, [grant for _, grant in sorted(changes.grants.items())])
-    _write(
-        cursor,
-        UPSERT_INTERVALS,
-        [
-            (*key, usage.input_octets, usage.output_octets, usage.seconds)
-            for key, usage in sorted(changes.intervals.items())
-        ],
-    )
+    write_ended(cursor, grants)
+    intervals = [
+        (*key, usage.input_octets, usage.output_octets, usage.seconds)
+        for key, usage in sorted(changes.intervals.items())
+    ]
+    copy_rows(cursor, "staged_interval", STAGED_INTERVAL, intervals)
+    cursor.execute(UPSERT_INTERVALS)
     _write_reservations(cursor, changes)
 
 
+def _write_sessions(cursor: Cursor, changes: Changes) -> None:
+    sessions = sorted(changes.sessions.values(), key=lambda session: session.acct_unique_id)
+    copy_rows(cursor, "staged_session", STAGED_SESSION, map(_session_row, sessions))
+    cursor.execute(UPSERT_SESSIONS)
+    cursor.execute(UPSERT_RADACCT)
+
+
+def _write_grant_use(cursor: Cursor, grants: Sequence[Grant]) -> None:
+    rows = [
+        (g.grant_id, g.used.input_octets, g.used.output_octets, g.used.seconds, g.last_used_at)
+        for g in grants
+    ]
+    copy_rows(cursor, "staged_grant", STAGED_GRANT, rows)
+    cursor.execute(UPDATE_GRANT_USE)
+
+
 def _write_reservations(cursor: Cursor, changes: Changes) -> None:
-    held = sorted(changes.reservations.items())
-    _write(cursor, UPDATE_RESERVATIONS, [(key, r.used_octets, r.expires_at) for key, r in held])
-    _write(cursor, RELEASE_RESERVATIONS, sorted(changes.released.items()))
+    held = [(key, r.used_octets, r.expires_at) for key, r in sorted(changes.reservations.items())]
+    if held:
+        execute_values(cursor, UPDATE_RESERVATIONS, held, page_size=PAGE_ROWS)
+    if changes.released:
+        execute_values(cursor, RELEASE_RESERVATIONS, sorted(changes.released.items()), page_size=PAGE_ROWS)
 
 
 def close_nas_sessions(cursor: Cursor, restart: NasRestart, received_at: datetime) -> list[str]:
@@ -235,79 +214,6 @@ def close_nas_sessions(cursor: Cursor, restart: NasRestart, received_at: datetim
     return [row[0] for row in cursor.fetchall()]
 
 
-def write_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
-    """Write logins to radpostauth and, with their reasons, to login_outcome."""
-    _write(
-        cursor,
-        INSERT_OUTCOMES,
-        [
-            (
-                o.username,
-                o.occurred_at,
-                o.accepted,
-                o.reason,
-                o.login_id,
-                o.nas_address,
-                o.calling_station_id,
-                node,
-            )
-            for o in outcomes
-        ],
-    )
-    _write(
-        cursor,
-        INSERT_RADPOSTAUTH,
-        [
-            (
-                o.username,
-                "Access-Accept" if o.accepted else "Access-Reject",
-                o.called_station_id,
-                o.calling_station_id,
-                o.occurred_at,
-            )
-            for o in outcomes
-        ],
-    )
-
-
-def quarantine(
-    cursor: Cursor, node: str, segment: str, rejected: Iterable[tuple[Record | Damaged, str]]
-) -> None:
-    """Keep records that could not be metered, with the reason."""
-    rows = [(node, segment, record.offset, reason, _as_text(record)) for record, reason in rejected]
-    _write(cursor, QUARANTINE, rows)
-
-
-def _as_text(record: Record | Damaged) -> str:
-    if isinstance(record, Damaged):
-        return record.line.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return repr((record.kind, record.received_at_us, record.nas_address, record.body))
-
-
-def read_positions(cursor: Cursor, node: str) -> dict[str, int]:
-    """Return how far each segment of a node's journal has been applied."""
-    cursor.execute(SELECT_POSITIONS, (node,))
-    return dict(cursor.fetchall())
-
-
-def move_position(cursor: Cursor, node: str, segment: str, start: int, end: int) -> bool:
-    """Move a position from `start` to `end`; False where somebody else has moved it."""
-    cursor.execute(MOVE_POSITION, {"node": node, "segment": segment, "start": start, "end": end})
-    return cursor.rowcount == 1
-
-
-def forget_positions(cursor: Cursor, node: str, segments: list[str]) -> None:
-    """Forget segments whose files are gone."""
-    cursor.execute(FORGET_POSITIONS, (node, segments))
-
-
-def _write(
-    cursor: Cursor, statement: str, rows: Sequence[Sequence[Any]], template: str | None = None
-) -> None:
-    if rows:
-        execute_values(cursor, statement, rows, template, page_size=PAGE_ROWS)
-
-
 def _session_row(s: Session) -> tuple[Any, ...]:
     details = s.details.get
     return (
@@ -318,16 +224,4 @@ def _session_row(s: Session) -> tuple[Any, ...]:
         details("service_type"), details("framed_protocol"), s.login_id, s.started_at, s.last_report_at, s.stopped_at,
         s.terminate_cause, s.meter.total.seconds, s.meter.total.input_octets, s.meter.total.output_octets,
         s.meter.sends_gigawords,
-    )  # fmt: skip
-
-
-def _radacct_row(s: Session) -> tuple[Any, ...]:
-    details = s.details.get
-    return (
-        s.acct_session_id, s.acct_unique_id, s.username, s.nas_address,
-        details("nas_port_id"), details("nas_port_type"), s.started_at, s.last_report_at,
-        s.stopped_at, s.meter.total.seconds, s.meter.total.input_octets, s.meter.total.output_octets,
-        details("called_station_id"), s.calling_station_id, s.terminate_cause, details("service_type"),
-        details("framed_protocol"), details("framed_ip_address"), details("framed_ipv6_address"),
-        details("framed_ipv6_prefix"), details("delegated_ipv6_prefix"), s.login_id,
     )  # fmt: skip

@@ -14,8 +14,9 @@ from herotill.journal import Damaged, Record
 from herotill.nas import SELECT_NASES, NasDirectory
 from sync_daemon.database import connect, radius_url
 from sync_daemon.meter.applying import JournalReadTwice, RecordReader, apply_chunk
+from sync_daemon.meter.journal_rows import forget_positions, read_positions
 from sync_daemon.meter.reading import Chunk, JournalReader
-from sync_daemon.meter.statements import forget_positions, read_positions
+from sync_daemon.meter.staging import create_stages
 from sync_daemon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Meter:
         self._keep_seconds = settings.journal_retention_seconds
         with connection, connection.cursor() as cursor:
             cursor.execute("LISTEN herotill_nas")
+            create_stages(cursor)
             self._positions = read_positions(cursor, self._node)
         self._record_reader = self._read_nases()
 

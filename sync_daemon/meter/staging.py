@@ -1,0 +1,49 @@
+"""Rows sent to PostgreSQL in bulk: COPY into a temporary table, from where one statement takes them on.
+
+COPY costs a tenth of what bound parameters cost at this volume. The temporary tables belong to the connection and are empty
+after every transaction.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
+
+CREATE_STAGES = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_session (LIKE radius.session) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_grant (
+        entitlement_id bigint, input_octets bigint, output_octets bigint, seconds bigint, last_used_at timestamptz
+    ) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_interval (LIKE radius.usage_interval) ON COMMIT DELETE ROWS;
+"""
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def create_stages(cursor: Cursor) -> None:
+    """Make this connection's temporary tables. Called once for each connection."""
+    cursor.execute(CREATE_STAGES)
+
+
+def copy_rows(cursor: Cursor, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """COPY rows into the named columns of a table, `radius.…` or a stage. Raises psycopg2.DataError for a bad value."""
+    text = "".join([copy_line(row) for row in rows])
+    if text:
+        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.StringIO(text))
+
+
+def copy_line(row: Sequence[Any]) -> str:
+    """Return one row in COPY's text format."""
+    return "\t".join([_field(value) for value in row]) + "\n"
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, str):
+        return value.translate(_ESCAPES) if "\\" in value or not value.isprintable() else value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
