@@ -45,13 +45,21 @@ class JournalWriter:
             self._begin_segment()
         written = os.write(self._descriptor, line)
         if written != len(line):
-            os.ftruncate(self._descriptor, self._offset)
+            self._take_back()
             raise OSError(f"only {written} of {len(line)} octets fitted into {self._segment}")
-        if self._fdatasync is Fdatasync.ALWAYS:
-            os.fdatasync(self._descriptor)
         self._offset += written
         self._dirty = True
+        if self._fdatasync is Fdatasync.ALWAYS:
+            os.fdatasync(self._descriptor)
         return self._segment, self._offset
+
+    def _take_back(self) -> None:
+        """Remove half a record; where that fails, write nothing behind it."""
+        try:
+            os.ftruncate(self._descriptor, self._offset)
+        except OSError:
+            self._end_segment()
+            raise
 
     def _begin_segment(self) -> None:
         self._end_segment()
@@ -75,8 +83,10 @@ class JournalWriter:
     def _end_segment(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.fdatasync(descriptor)
-            os.close(descriptor)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _flush_regularly(self) -> None:
         while not self._stopping.wait(FDATASYNC_INTERVAL_SECONDS):
