@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from herotill.class_token import ClassToken, sign_class
-from herotill.decision import Accept, Decision, GrantAllocation, LoginRequest, Prepare, Reject, decide
+from herotill.decision import (
+    Accept,
+    Decision,
+    GrantAllocation,
+    LoginRequest,
+    Preparation,
+    Prepare,
+    Reject,
+    ReserveSlice,
+    decide,
+)
 from herotill.dialect import render
 from herotill.journal import LOGIN
 from herotill.reasons import REPLY_MESSAGES, Reason
@@ -128,11 +138,16 @@ class LoginDesk:
         """Decide; commit what must be first, and believe a refusal only of a snapshot just read."""
         assert login.snapshot is not None  # noqa: S101 - the caller looked
         snapshot, is_fresh = login.snapshot, not login.is_from_memory
+        exhausted: Preparation | None = None
         for _ in range(MAX_STEPS):
             now = _now()
             decision = decide(login.request, snapshot, now)
             if isinstance(decision, Prepare):
-                self._store.prepare(login.request, decision.step, now)
+                if _asks_again(decision.step, exhausted):
+                    # What we have journalled frees a slice, but the meter has not released it yet.
+                    return Reject(Reason.ALL_RESERVED), snapshot
+                if not self._store.prepare(login.request, decision.step, now):
+                    exhausted = decision.step
             elif isinstance(decision, Accept) or is_fresh:
                 break
             reloaded = self._store.reload(login.request.username, now)
@@ -179,6 +194,15 @@ class LoginDesk:
             self._complain(f"the journal cannot be written, so nobody can log in: {error}")
             return False
         return True
+
+
+def _asks_again(step: Preparation, exhausted: Preparation | None) -> bool:
+    """Whether this is a slice of the grant that had none to give a moment ago."""
+    return (
+        isinstance(step, ReserveSlice)
+        and isinstance(exhausted, ReserveSlice)
+        and step.grant_id == exhausted.grant_id
+    )
 
 
 def _with_granted_key(snapshot: AccountSnapshot, decision: Decision) -> AccountSnapshot:
