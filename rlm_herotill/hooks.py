@@ -13,7 +13,7 @@ from typing import Any
 import radiusd
 
 from herotill.journal import ACCOUNTING
-from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, first
+from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first
 from rlm_herotill.database import Unavailable
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
@@ -87,9 +87,9 @@ def _dynamic_client(node: _Node, pairs: Pairs) -> Result:
         (),
         (
             (attribute, ":=", address),
-            ("FreeRADIUS-Client-Secret", ":=", nas.secret.replace("\\", "\\\\")),
-            ("FreeRADIUS-Client-Shortname", ":=", nas.shortname),
-            ("FreeRADIUS-Client-NAS-Type", ":=", nas.nas_type),
+            ("FreeRADIUS-Client-Secret", ":=", escape(nas.secret)),
+            ("FreeRADIUS-Client-Shortname", ":=", escape(nas.shortname)),
+            ("FreeRADIUS-Client-NAS-Type", ":=", escape(nas.nas_type)),
         ),
     )
 
