@@ -1,5 +1,6 @@
 """The module's settings: the `config { }` section of mods-available/herotill, as FreeRADIUS hands it over."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,10 +48,8 @@ def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
 
 def _exits_in_detach(version: str) -> bool:
     """Before 3.2.7 FreeRADIUS finalizes Python without the GIL and aborts at every stop (fixed in f99b177863)."""
-    try:
-        return tuple(int(part) for part in version.split(".")[:3]) < (3, 2, 7)
-    except ValueError:
-        return False
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    return numbers is not None and tuple(int(number) for number in numbers.groups()) < (3, 2, 7)
 
 
 def _text(config: Mapping[str, Any], name: str) -> str:
@@ -79,6 +78,6 @@ def _fdatasync(value: str) -> Fdatasync:
 
 def _number(config: Mapping[str, Any], name: str, default: int, least: int) -> int:
     value = str(config.get(name, default))
-    if not value.isdigit() or int(value) < least:
+    if not (value.isascii() and value.isdigit()) or int(value) < least:
         raise InvalidValue(name, value, f"it is a whole number from {least}")
     return int(value)
