@@ -196,7 +196,9 @@ _END_REASONS = {
 
 
 def ending_of(policy: ServicePolicy, end: GrantEnd) -> Ending:
-    """Return what the plan does at this end (rule R16)."""
+    """Return what the plan does at this end (rule R16). What was taken back gives nothing, not even a restricted session."""
+    if end is GrantEnd.VOID:
+        return Ending.REJECT
     return policy.at_expiry if end is GrantEnd.EXPIRY else policy.at_quota
 
 
