@@ -102,7 +102,7 @@ def _note_burn(account: Account, taken: Burn, report: Report, changes: Changes) 
     if taken.grant is None:
         return
     before = account.grants[taken.grant.grant_id]
-    if before.first_used_at is None:
+    if before.first_used_at is None and taken.grant.first_used_at is not None:
         changes.begun_grants[taken.grant.grant_id] = (account.username, taken.grant)
     account.grants[taken.grant.grant_id] = taken.grant
     changes.grants[taken.grant.grant_id] = taken.grant

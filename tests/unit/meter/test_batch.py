@@ -242,6 +242,13 @@ def test_r13_a_first_use_in_the_middle_of_a_session_is_told_once() -> None:
     assert database.grants[2].expires_at == at(3660)
 
 
+def test_r13_over_use_of_a_grant_that_was_never_used_is_no_first_use() -> None:
+    database = Database([grant(expires_at=at(0))])
+    database.apply([bound(interim(at(60), 60, 15))])
+    assert database.grants[1].used == Usage(0, 15, 60)
+    assert database.begun == []
+
+
 def test_r15_a_session_s_slice_is_used_held_while_it_reports_and_released_at_its_stop() -> None:
     promised = Reservation("login-1", 1, 500, 0, at(300))
     database = Database([begun(quota_octets=1000, policy=STRICT)], [promised])
