@@ -3,6 +3,7 @@
 A ServicePolicy is snapshotted into every grant (rule R12), every group allocation and every account, as a JSON object.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -124,9 +125,17 @@ class ServicePolicy:
         return cls(**values)
 
 
-def read_policy(mapping: Mapping[str, Any]) -> ServicePolicy:
-    """Read a policy of the database. There are few of them and many rows: each is built once. Raises InvalidValue."""
-    return _policy_of_items(tuple(mapping.items()))
+def read_policy(stored: Mapping[str, Any] | str) -> ServicePolicy:
+    """Read a policy of the database, a JSON object or its text. Raises InvalidValue.
+
+    There are few of them and many rows: each is built once.
+    """
+    return _policy_of_text(stored) if isinstance(stored, str) else _policy_of_items(tuple(stored.items()))
+
+
+@lru_cache(maxsize=4096)
+def _policy_of_text(text: str) -> ServicePolicy:
+    return ServicePolicy.from_mapping(json.loads(text))
 
 
 @lru_cache(maxsize=4096)

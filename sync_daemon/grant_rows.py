@@ -8,15 +8,22 @@ from psycopg2.extras import execute_values
 
 from herotill.grants import Grant, grant_from_row
 
+# The policy as text: there are few different ones, and each is read once (herotill.policy.read_policy).
+_COLUMNS = """
+    username, entitlement_id, plan_name, source, counting, priority, policy::text AS policy, granted_at, quota_octets,
+    quota_seconds, used_input_octets, used_output_octets, used_seconds, expires_at, seconds_after_first_use,
+    seconds_after_last_use, first_used_at, last_used_at, ended_at, ended_reason
+"""
+
 # Every living grant, and the one that ended last: it takes over-use, and its plan says what happens at the end.
-SELECT_GRANTS = """
-    SELECT * FROM radius.entitlement WHERE username = ANY(%(usernames)s) AND ended_at IS NULL
+SELECT_GRANTS = f"""
+    SELECT {_COLUMNS} FROM radius.entitlement WHERE username = ANY(%(usernames)s) AND ended_at IS NULL
     UNION ALL
     SELECT last.* FROM unnest(%(usernames)s::text[]) AS wanted (username)
     CROSS JOIN LATERAL (
-        SELECT * FROM radius.entitlement e
+        SELECT {_COLUMNS} FROM radius.entitlement e
         WHERE e.username = wanted.username AND e.ended_at IS NOT NULL ORDER BY e.ended_at DESC LIMIT 1) AS last
-"""
+"""  # noqa: S608 - the columns are ours
 
 START_FIRST_USES = """
     WITH begun AS (

@@ -103,12 +103,11 @@ def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
     )
 
 
-def apply_chunk(connection: Connection, node: str, chunk: Chunk, reader: RecordReader) -> None:
-    """Apply one chunk and commit. Raises JournalReadTwice, and psycopg2's errors; then nothing has happened."""
+def apply_chunk(connection: Connection, node: str, chunk: Chunk, contents: Contents) -> None:
+    """Apply what one chunk holds and commit. Raises JournalReadTwice, and psycopg2's errors; then nothing has happened."""
     with connection, connection.cursor() as cursor:
         if not move_position(cursor, node, chunk.segment, chunk.start, chunk.end):
             raise JournalReadTwice(chunk.segment)
-        contents = understand(chunk.records, reader)
         touched = set(contents.user_names)
         for run in _runs(contents.steps):
             if isinstance(run, tuple):

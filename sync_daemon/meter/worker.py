@@ -1,8 +1,11 @@
 """The meter's loop: wait for the journal to grow, apply what is new, remove what is old."""
 
 import logging
+import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import psycopg2
@@ -13,9 +16,9 @@ from watchdog.observers import Observer
 from herotill.journal import Damaged, Record
 from herotill.nas import SELECT_NASES, NasDirectory
 from sync_daemon.database import connect, radius_url
-from sync_daemon.meter.applying import JournalReadTwice, RecordReader, apply_chunk
+from sync_daemon.meter.applying import Contents, JournalReadTwice, RecordReader, apply_chunk, understand
 from sync_daemon.meter.journal_rows import forget_positions, read_positions
-from sync_daemon.meter.reading import Chunk, JournalReader
+from sync_daemon.meter.reading import CHUNK_OCTETS, Chunk, JournalReader
 from sync_daemon.meter.staging import create_stages
 from sync_daemon.settings import Settings
 
@@ -24,11 +27,17 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 CLEANING_SECONDS = 600.0
+READ_AHEAD_OCTETS = CHUNK_OCTETS // 2
+SWITCH_SECONDS = 0.0005
+"""How long the reading ahead may hold the interpreter while the main thread has an answer of PostgreSQL."""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
 
 
+Understood = tuple[Chunk, Contents]
+
+
 class Meter:
-    """Applies one node's journal to one database. Holds the positions it has committed."""
+    """Applies one node's journal to one database, in the order it was written."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -39,20 +48,40 @@ class Meter:
         with connection, connection.cursor() as cursor:
             cursor.execute("LISTEN herotill_nas")
             create_stages(cursor)
-            self._positions = read_positions(cursor, self._node)
+            self._read_up_to = read_positions(cursor, self._node)
         self._record_reader = self._read_nases()
+        self._ahead = ThreadPoolExecutor(1, "herotill-journal")
+        self._next: Future[list[Understood]] | None = None
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._ahead.shutdown()
 
     def apply_new(self) -> int:
-        """Apply what is new, up to one reading's worth; return how many records that was."""
+        """Apply what is new, up to one reading's worth; return how many records that was.
+
+        After an exception nothing more must be asked of this meter: it has read further than it has applied.
+        """
         self._connection.poll()
         if self._connection.notifies:
             self._connection.notifies.clear()
             self._record_reader = self._read_nases()
-        applied = 0
-        for chunk in self._reader.read(self._positions):
-            self._apply(chunk)
-            applied += len(chunk.records)
-        return applied
+        batch = self._take_batch()
+        if sum(chunk.end - chunk.start for chunk, _ in batch) > READ_AHEAD_OCTETS:
+            # There is a backlog: while PostgreSQL works on this batch, understand the next one.
+            self._next = self._ahead.submit(self._read)
+        for understood in batch:
+            self._apply(*understood)
+        return sum(len(chunk.records) for chunk, _ in batch)
+
+    def _take_batch(self) -> list[Understood]:
+        prepared, self._next = self._next, None
+        return (prepared.result() if prepared is not None else []) or self._read()
+
+    def _read(self) -> list[Understood]:
+        chunks = self._reader.read(self._read_up_to)
+        self._read_up_to.update({chunk.segment: chunk.end for chunk in chunks})
+        return [(chunk, understand(chunk.records, self._record_reader)) for chunk in chunks]
 
     def _read_nases(self) -> RecordReader:
         """Read whose NAS is of which make: that decides what its Input means."""
@@ -60,27 +89,31 @@ class Meter:
             cursor.execute(SELECT_NASES)
             return RecordReader(NasDirectory(cursor.fetchall()), self._class_secret)
 
-    def _apply(self, chunk: Chunk) -> None:
+    def _apply(self, chunk: Chunk, contents: Contents) -> None:
         try:
-            apply_chunk(self._connection, self._node, chunk, self._record_reader)
+            apply_chunk(self._connection, self._node, chunk, contents)
         except (psycopg2.DataError, psycopg2.IntegrityError, ValueError) as error:
             # ValueError is psycopg2's own for text that PostgreSQL cannot hold: a NUL, a lone surrogate.
             self._apply_one_by_one(chunk, error)
-        self._positions[chunk.segment] = chunk.end
 
     def _apply_one_by_one(self, chunk: Chunk, error: Exception) -> None:
         """A record the database refuses must not hold up the others: it alone is quarantined."""
         if len(chunk.records) == 1:
             log.error("a journal record is quarantined: %s", str(error).strip())
             refused = replace(chunk, records=(_refused(chunk.records[0], error),))
-            apply_chunk(self._connection, self._node, refused, self._record_reader)
+            apply_chunk(
+                self._connection, self._node, refused, understand(refused.records, self._record_reader)
+            )
             return
         starts = [record.offset for record in chunk.records]
         for record, start, end in zip(chunk.records, starts, [*starts[1:], chunk.end], strict=True):
-            self._apply(Chunk(chunk.segment, start, end, (record,)))
+            alone = Chunk(chunk.segment, start, end, (record,))
+            self._apply(alone, understand(alone.records, self._record_reader))
 
     def remove_old(self) -> None:
         """Remove segments that were applied long ago; the file goes first, so that nothing is read twice."""
+        if self._next is not None:
+            return  # it is being read just now, and there are more urgent things to do
         removed = self._reader.remove_old(self._keep_seconds)
         if removed:
             with self._connection, self._connection.cursor() as cursor:
@@ -94,6 +127,7 @@ def _refused(record: Record | Damaged, error: Exception) -> Damaged:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Meter this node's journal until `stop`; a database that goes away is waited for."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     settings.journal_directory.mkdir(parents=True, exist_ok=True)
     grown = threading.Event()
     observer = Observer()
@@ -121,22 +155,27 @@ def _meter_while_connected(settings: Settings, grown: threading.Event, stop: thr
     try:
         if not _become_the_meter(connection, settings.node, stop):
             return
-        meter = Meter(connection, settings)
         log.info("metering the journal of node %s in %s", settings.node, settings.journal_directory)
-        cleaned_at = 0.0
-        while True:
-            grown.clear()
-            applied = meter.apply_new()
-            if time.monotonic() - cleaned_at > CLEANING_SECONDS:
-                meter.remove_old()
-                cleaned_at = time.monotonic()
-            if applied:
-                continue
-            if stop.is_set():
-                return
-            grown.wait(POLL_SECONDS)
+        with closing(Meter(connection, settings)) as meter:
+            _follow_journal(meter, grown, stop)
     finally:
         connection.close()
+
+
+def _follow_journal(meter: Meter, grown: threading.Event, stop: threading.Event) -> None:
+    """Apply whatever comes; when asked to stop, first what is there."""
+    cleaned_at = 0.0
+    while True:
+        grown.clear()
+        applied = meter.apply_new()
+        if time.monotonic() - cleaned_at > CLEANING_SECONDS:
+            meter.remove_old()
+            cleaned_at = time.monotonic()
+        if applied:
+            continue
+        if stop.is_set():
+            return
+        grown.wait(POLL_SECONDS)
 
 
 def _become_the_meter(connection: Connection, node: str, stop: threading.Event) -> bool:
