@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 
 from herotill.journal import Record, decode_lines
@@ -47,6 +48,8 @@ def hooks(logged: list[str]) -> Iterator[Any]:
     yield module
     module.detach()
     sys.modules.pop("rlm_herotill.hooks", None)
+    # In FreeRADIUS the whole process is ours; here other tests have connections too.
+    psycopg2.extensions.set_wait_callback(None)
 
 
 @pytest.fixture
