@@ -163,21 +163,23 @@ class SnapshotStore:
         if snapshot is None:
             return None
         if (records := self._unmetered.get(username)) is not None:
-            snapshot = lay_over(snapshot, self._reports(records))
+            snapshot = lay_over(snapshot, self._reports(username, records))
         if self._restarted_at:
             snapshot = without_lost_sessions(snapshot, self._restarted_at)
         if (pending := self._pending.get(username)) is not None:
             snapshot = with_pending_logins(snapshot, [s for s in pending if _is_recent(s, now)])
         return snapshot
 
-    def _reports(self, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
+    def _reports(self, username: str, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
+        """Return what the meter will apply to this account: a Class may name another one than the User-Name."""
         reports: list[tuple[Report, str | None]] = []
         for _, received_at_us, nas_address, pairs in list(records):
             input_is_upload = self.nases.dialect_of(nas_address).input_is_upload
             report = parse_accounting(pairs, nas_address, _as_time(received_at_us), input_is_upload)
             if isinstance(report, Report):
-                token = verify_class(self._settings.class_secret, report.class_value or "")
-                reports.append((report, None if token is None else token.login_id))
+                token = verify_class(self._settings.class_secret, report.class_value or "", report.username)
+                if token is None or token.username == username:
+                    reports.append((report, None if token is None else token.login_id))
         return reports
 
     # -- called from the database's thread
