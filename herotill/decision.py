@@ -163,10 +163,10 @@ def _decide_with_grant(
 
 def _decide_without_grant(request: LoginRequest, snapshot: AccountSnapshot, now: datetime) -> Decision:
     ended = ended_last(snapshot, now)
-    if ended is None:
+    if ended is None or (snapshot.kind is AccountKind.MONTHLY and ended[1] is GrantEnd.EXPIRY):
         if snapshot.kind is not AccountKind.MONTHLY:
             return Reject(Reason.NO_CREDIT)
-        # Rule R24: no bill, no suspension; an active monthly account connects on its own policy.
+        # Rule R24: expired is not suspended; an active monthly account connects on its own policy.
         if _too_many_sessions(request, snapshot, snapshot.policy):
             return Reject(Reason.TOO_MANY_SESSIONS)
         return Accept(reply_for(snapshot.policy, UNLIMITED, None))

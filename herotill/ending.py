@@ -37,14 +37,15 @@ def cuts_at_end(
 ) -> list[Cut]:
     """Return what to do with each live session of an account, by what its grants say at `now`; often nothing.
 
-    An account with a living grant is left alone; so is one that never had a grant, and a monthly one without an ended grant.
+    An account with a living grant is left alone; so is one that never had a grant. A monthly account is not cut because
+    something expired: only suspension does that (rule R24).
     Where the plan throttles or restricts, only sessions from before the end are touched: later ones began restricted.
     """
     known = list(grants)
     ended = last_end(known)
     if ended is None or ended.ended_reason is None or burn_order(known, now):
         return []
-    if kind is AccountKind.MONTHLY and ended.ended_reason is GrantEnd.VOID:
+    if kind is AccountKind.MONTHLY and ended.ended_reason in (GrantEnd.VOID, GrantEnd.EXPIRY):
         return []
     ending = ending_of(ended.policy, ended.ended_reason)
     return [

@@ -40,6 +40,14 @@ class Ending(StrEnum):
     POOL = "pool"
 
 
+class Outage(StrEnum):
+    """What a login meets while the database cannot be asked (rule R34)."""
+
+    LAST_KNOWN = "last_known"  # who was fine when last seen is let in, for a short time
+    CLOSED = "closed"
+    OPEN = "open"  # whoever knows the password is let in, for a short time
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """A pair of rates in bits per second; None is unlimited."""
@@ -70,6 +78,7 @@ class ServicePolicy:
     address_list: str | None = None
     interim_interval_seconds: int = 600
     idle_timeout_seconds: int | None = None
+    outage: Outage = Outage.LAST_KNOWN
 
     def __post_init__(self) -> None:
         """Refuse what no NAS could obey.
@@ -149,7 +158,12 @@ _RATE_FIELDS = (
     "throttled_download_bits_per_second",
     "throttled_upload_bits_per_second",
 )
-_ENUM_FIELDS: dict[str, type[StrEnum]] = {"sharing": Sharing, "at_quota": Ending, "at_expiry": Ending}
+_ENUM_FIELDS: dict[str, type[StrEnum]] = {
+    "sharing": Sharing,
+    "at_quota": Ending,
+    "at_expiry": Ending,
+    "outage": Outage,
+}
 _DEFAULTS = {field.name: field.default for field in fields(ServicePolicy)}
 
 

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     RESTRICTED = "restricted"
     THROTTLED = "throttled"
     SUSPENDED_POOL = "suspended-pool"
+    OUTAGE = "outage"
     BAD_CREDENTIALS = "bad-credentials"
     UNKNOWN_USER = "unknown-user"
     DISABLED = "disabled"

@@ -26,6 +26,9 @@ LOGIN_ID = "Tmp-String-2"
 MESSAGE_AUTHENTICATOR: ReplyPair = ("Message-Authenticator", ":=", "0x00")
 """First in every Access reply (CVE-2024-3596); FreeRADIUS fills in the value."""
 
+ACCEPT_UNSEEN: ReplyPair = ("Auth-Type", ":=", "Accept")
+"""For the control list: let in whoever this is, whatever the password. Only in an outage, and only where told to."""
+
 KNOWN_GOOD_PASSWORDS = frozenset(
     {
         "Cleartext-Password",

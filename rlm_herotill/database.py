@@ -19,7 +19,7 @@ import psycopg2.extensions
 
 CHANNELS = ("herotill_account", "herotill_nas", "herotill_usage")
 CONNECT_SECONDS = 3.0
-FIRST_CONNECTION_SECONDS = 1.0
+FIRST_CONNECTION_SECONDS = 0.09
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 

@@ -14,7 +14,6 @@ import radiusd
 
 from herotill.journal import ACCOUNTING
 from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first
-from rlm_herotill.database import Unavailable
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
 from rlm_herotill.settings import PacketTimeSettings, settings_from_config
@@ -46,7 +45,7 @@ def instantiate(_pairs: object) -> int:
         settings = settings_from_config(radiusd.config)
         store = SnapshotStore(settings, _complain)
         journal = JournalWriter(settings.journal_directory, settings.fdatasync)
-        _node = _Node(settings, store, journal, LoginDesk(store, journal, settings.class_secret, _complain))
+        _node = _Node(settings, store, journal, LoginDesk(store, journal, settings, _complain))
     except Exception as error:
         radiusd.radlog(radiusd.L_ERR, f"herotill: {error}")
         return -1
@@ -57,8 +56,6 @@ def authorize(pairs: Pairs | None) -> Result:
     """Find the account and hand over its password; answer for dynamic clients too, marked by unlang."""
     try:
         return _authorize(_running(), pairs or ())
-    except Unavailable as error:
-        _complain(f"authorize: {error}")
     except Exception:
         _complain_of_bug("authorize")
     return radiusd.RLM_MODULE_FAIL, (MESSAGE_AUTHENTICATOR,), ()

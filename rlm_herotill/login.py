@@ -5,7 +5,7 @@ has to be committed first, and renders the reply. Each outcome is journalled, on
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -23,10 +23,12 @@ from herotill.decision import (
 )
 from herotill.dialect import render
 from herotill.journal import LOGIN
+from herotill.outage import decide_in_outage
 from herotill.reasons import REPLY_MESSAGES, Reason
-from herotill.reply import spread_interim_interval
-from herotill.snapshot import AccountSnapshot
+from herotill.reply import Reply, spread_interim_interval
+from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill.attributes import (
+    ACCEPT_UNSEEN,
     LOGIN_ID,
     AccessRequest,
     Pairs,
@@ -39,6 +41,7 @@ from rlm_herotill.attributes import (
 )
 from rlm_herotill.database import Unavailable
 from rlm_herotill.journal import JournalWriter
+from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.store import SnapshotStore
 
 MAX_STEPS = 8
@@ -53,6 +56,7 @@ class Login:
     called_station_id: str
     snapshot: AccountSnapshot | None
     is_from_memory: bool
+    is_in_outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +83,39 @@ class LoginDesk:
         self,
         store: SnapshotStore,
         journal: JournalWriter,
-        class_secret: bytes,
+        settings: PacketTimeSettings,
         complain: Callable[[str], None],
     ) -> None:
         self._store = store
         self._journal = journal
-        self._class_secret = class_secret
+        self._settings = settings
+        self._class_secret = settings.class_secret
         self._complain = complain
         self._in_flight: dict[str, Login] = {}
 
     def authorize(self, pairs: Pairs) -> Found:
-        """Find the account. Raises Unavailable."""
+        """Find the account; while the database is away, as it was known last."""
         access = parse_access_request(pairs)
         request = login_request(access)
-        snapshot, is_from_memory = self._store.account(request.username, _now())
-        login = Login(request, access.called_station_id, snapshot, is_from_memory)
+        login = self._find(access, request)
         if len(self._in_flight) >= IN_FLIGHT_LIMIT:
             self._in_flight.pop(next(iter(self._in_flight)))
         self._in_flight[request.login_id] = login
-        passwords = () if snapshot is None else password_pairs(snapshot.check)
-        return Found(passwords, ((LOGIN_ID, ":=", request.login_id),), snapshot is not None)
+        marks = ((LOGIN_ID, ":=", request.login_id),)
+        if login.snapshot is not None:
+            return Found(password_pairs(login.snapshot.check), marks, True)
+        admitted = login.is_in_outage and self._settings.admits_unknown_in_outage
+        return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
+
+    def _find(self, access: AccessRequest, request: LoginRequest) -> Login:
+        now = _now()
+        try:
+            snapshot, is_from_memory = self._store.account(request.username, now)
+        except Unavailable as error:
+            self._complain(f"the database is away, the outage policy decides: {error}")
+            remembered = self._store.remembered(request.username, now)
+            return Login(request, access.called_station_id, remembered, True, is_in_outage=True)
+        return Login(request, access.called_station_id, snapshot, is_from_memory)
 
     def rejected(self, pairs: Pairs) -> Answer:
         """Say why FreeRADIUS refused, unless we refused ourselves and said so."""
@@ -107,37 +124,48 @@ class LoginDesk:
             login = self._in_flight.pop(access.login_id, None)
             if login is None:
                 return Answer(None, ())
-            known = login.snapshot is not None
-            return self._refuse(login, Reason.BAD_CREDENTIALS if known else Reason.UNKNOWN_USER)
-        # authorize never found out who this is: the database did not answer.
-        return self._refuse(
-            Login(login_request(access), access.called_station_id, None, False), Reason.UNAVAILABLE
-        )
+            return self._refuse(login, _reason_of_rejection(login))
+        # authorize failed before it knew the login.
+        return self._refuse(_stranger(access), Reason.UNAVAILABLE)
 
     def authenticated(self, pairs: Pairs) -> Answer:
         """Decide a login whose password was right."""
         access = parse_access_request(pairs)
         login = self._in_flight.pop(access.login_id, None)
-        if login is None or login.snapshot is None:
+        if login is None:
             return self._refuse(_stranger(access), Reason.UNKNOWN_USER)
-        try:
-            decision, snapshot = self._decide(login)
-        except Unavailable as error:
-            self._complain(f"login of {login.request.username!r} refused: {error}")
-            return self._refuse(login, Reason.UNAVAILABLE)
+        if login.snapshot is None:
+            return self._admit_unknown(login)
+        decision, snapshot = self._decide(login, login.snapshot)
         match decision:
             case Accept():
-                return self._accept(login, snapshot, decision)
+                return self._accept(login, snapshot.reply, decision)
             case Reject(reason):
                 return self._refuse(login, reason)
             case Prepare():
                 self._complain(f"login of {login.request.username!r} did not settle in {MAX_STEPS} steps")
                 return self._refuse(login, Reason.UNAVAILABLE)
 
-    def _decide(self, login: Login) -> tuple[Decision, AccountSnapshot]:
+    def _admit_unknown(self, login: Login) -> Answer:
+        """Only here where FreeRADIUS was told to accept without a password: open house while the database is away."""
+        reply = Reply(session_timeout_seconds=self._settings.outage_session_seconds)
+        return self._accept(login, (), Accept(reply, Reason.OUTAGE))
+
+    def _decide(self, login: Login, snapshot: AccountSnapshot) -> tuple[Decision, AccountSnapshot]:
+        """Decide; where the database is needed and away, by the outage policy."""
+        if not login.is_in_outage:
+            try:
+                return self._decide_with_database(login, snapshot)
+            except Unavailable as error:
+                self._complain(f"the database is away, the outage policy decides: {error}")
+        seconds = self._settings.outage_session_seconds
+        return decide_in_outage(login.request, snapshot, _now(), seconds), snapshot
+
+    def _decide_with_database(
+        self, login: Login, snapshot: AccountSnapshot
+    ) -> tuple[Decision, AccountSnapshot]:
         """Decide; commit what must be first, and believe a refusal only of a snapshot just read."""
-        assert login.snapshot is not None  # noqa: S101 - the caller looked
-        snapshot, is_fresh = login.snapshot, not login.is_from_memory
+        is_fresh = not login.is_from_memory
         exhausted: Preparation | None = None
         for _ in range(MAX_STEPS):
             now = _now()
@@ -156,7 +184,7 @@ class LoginDesk:
             snapshot, is_fresh = _with_granted_key(reloaded, decision), True
         return decision, snapshot
 
-    def _accept(self, login: Login, snapshot: AccountSnapshot, decision: Accept) -> Answer:
+    def _accept(self, login: Login, rows: Sequence[Row], decision: Accept) -> Answer:
         request = login.request
         token = sign_class(self._class_secret, ClassToken(request.login_id, request.username))
         reply = spread_interim_interval(decision.reply, request.login_id)
@@ -164,8 +192,10 @@ class LoginDesk:
         pairs += checked_pairs(
             render(self._store.nases.dialect_of(request.nas_address), reply), self._complain
         )
-        if decision.reason is Reason.ACCEPTED:
-            pairs += checked_rows(snapshot.reply, self._complain)
+        if rows and decision.reason in (Reason.ACCEPTED, Reason.OUTAGE):
+            # What is metered is not for a row to change: ours come first.
+            said = {pair[0] for pair in pairs}
+            pairs += checked_rows([row for row in rows if row.attribute not in said], self._complain)
         if not self._record(login, True, decision.reason):
             return self._refuse_unrecorded()
         self._store.note_login(request, _now())
@@ -210,6 +240,12 @@ def _with_granted_key(snapshot: AccountSnapshot, decision: Decision) -> AccountS
     if isinstance(decision, Prepare) and isinstance(decision.step, GrantAllocation):
         return replace(snapshot, allocation_keys=snapshot.allocation_keys | {decision.step.key})
     return snapshot
+
+
+def _reason_of_rejection(login: Login) -> Reason:
+    if login.snapshot is not None:
+        return Reason.BAD_CREDENTIALS
+    return Reason.UNAVAILABLE if login.is_in_outage else Reason.UNKNOWN_USER
 
 
 def _stranger(access: AccessRequest) -> Login:

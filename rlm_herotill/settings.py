@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from herotill.errors import InvalidValue
+from herotill.policy import Outage
 
 
 class Fdatasync(StrEnum):
@@ -27,8 +28,10 @@ class PacketTimeSettings:
     node: str
     class_secret: bytes
     fdatasync: Fdatasync = Fdatasync.INTERVAL
-    statement_timeout_ms: int = 250
-    snapshot_limit: int = 20_000
+    statement_timeout_ms: int = 80
+    snapshot_limit: int = 50_000
+    outage_session_seconds: int = 600
+    admits_unknown_in_outage: bool = False
     exit_in_detach: bool = False
 
 
@@ -40,8 +43,10 @@ def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
         node=_text(config, "node"),
         class_secret=_secret(config),
         fdatasync=_fdatasync(config.get("fdatasync", Fdatasync.INTERVAL)),
-        statement_timeout_ms=_number(config, "statement_timeout_ms", 250, 10),
-        snapshot_limit=_number(config, "snapshot_limit", 20_000, 0),
+        statement_timeout_ms=_number(config, "statement_timeout_ms", 80, 10),
+        snapshot_limit=_number(config, "snapshot_limit", 50_000, 0),
+        outage_session_seconds=_number(config, "outage_session_seconds", 600, 60),
+        admits_unknown_in_outage=_admits_unknown(str(config.get("outage_for_unknown", Outage.CLOSED))),
         exit_in_detach=_exits_in_detach(str(config.get("freeradius_version", ""))),
     )
 
@@ -50,6 +55,14 @@ def _exits_in_detach(version: str) -> bool:
     """Before 3.2.7 FreeRADIUS finalizes Python without the GIL and aborts at every stop (fixed in f99b177863)."""
     numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     return numbers is not None and tuple(int(number) for number in numbers.groups()) < (3, 2, 7)
+
+
+def _admits_unknown(policy: str) -> bool:
+    if policy not in (Outage.CLOSED, Outage.OPEN):
+        raise InvalidValue(
+            "outage_for_unknown", policy, "it is closed or open: nothing is known last of them"
+        )
+    return policy == Outage.OPEN
 
 
 def _text(config: Mapping[str, Any], name: str) -> str:

@@ -20,6 +20,7 @@ from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
 from rlm_herotill.database import Database, Execute, changed_accounts
 from rlm_herotill.journal import Position
+from rlm_herotill.nas_file import remember_nases, remembered_nases
 from rlm_herotill.settings import PacketTimeSettings
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
@@ -66,6 +67,8 @@ class SnapshotStore:
             self._started = True
             self._database.start()
             self._database.await_first_connection()
+            if not self._database.is_listening:
+                self.nases = NasDirectory(remembered_nases(self._settings.journal_directory))
 
     def stop(self) -> None:
         """Close everything."""
@@ -79,6 +82,10 @@ class SnapshotStore:
         if self._database.is_listening and username in self._snapshots:
             return self._lay_over(username, self._snapshots[username], now), True
         return self.reload(username, now), False
+
+    def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
+        """Return the account as it was known last, however long ago; None where nobody remembers it."""
+        return self._lay_over(username, self._snapshots.get(username), now)
 
     def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as the database has it now. Raises Unavailable."""
@@ -192,6 +199,10 @@ class SnapshotStore:
 
     def _load_nases(self, rows: Sequence[Sequence[Any]]) -> None:
         self.nases = NasDirectory(rows)
+        try:
+            remember_nases(self._settings.journal_directory, rows)
+        except OSError as error:
+            self._log(f"the NASes cannot be remembered for an outage: {error}")
         for name in self.nases.unusable:
             self._log(f"NAS {name!r} is neither an address nor a network (RFC 4632); it is ignored")
 

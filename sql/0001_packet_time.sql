@@ -31,7 +31,7 @@ BEGIN
         'grants', (SELECT coalesce(json_agg(to_json(e) ORDER BY e.entitlement_id), '[]')
                    FROM radius.entitlement e WHERE e.username = wanted AND e.ended_at IS NULL),
         'last_ended', (SELECT to_json(e) FROM radius.entitlement e
-                       WHERE e.username = wanted AND e.ended_at IS NOT NULL ORDER BY e.ended_at DESC LIMIT 1),
+                       WHERE e.username = wanted AND e.ended_at IS NOT NULL ORDER BY e.ended_at DESC, e.entitlement_id DESC LIMIT 1),
         'sessions', (SELECT coalesce(json_agg(to_json(s) ORDER BY s.acct_unique_id), '[]')
                      FROM radius.session s WHERE s.username = wanted AND s.stopped_at IS NULL),
         'reservations', (SELECT coalesce(json_agg(to_json(r) ORDER BY r.login_id), '[]')

@@ -117,4 +117,6 @@ def values_from_settings(
         listening=listening,
         require_message_authenticator=require_message_authenticator,
         reject_delay_seconds=reject_delay_seconds,
+        outage_for_unknown=settings.outage_for_unknown,
+        outage_session_seconds=settings.outage_session_seconds,
     )

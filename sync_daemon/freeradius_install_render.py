@@ -53,6 +53,8 @@ class PacketTimeValues:
     listening: Listening = field(default_factory=Listening)
     require_message_authenticator: bool = True
     reject_delay_seconds: float = 1.0
+    outage_for_unknown: str = "closed"
+    outage_session_seconds: int = 600
 
 
 def installed_entries(values: PacketTimeValues) -> dict[str, Entry]:
@@ -109,6 +111,8 @@ def _mapping(values: PacketTimeValues) -> dict[str, str]:
         "NODE": _quoted("node", values.node),
         "CLASS_SECRET": _quoted("class_secret", values.class_secret),
         "FDATASYNC": values.fdatasync,
+        "OUTAGE_FOR_UNKNOWN": values.outage_for_unknown,
+        "OUTAGE_SESSION_SECONDS": str(values.outage_session_seconds),
         "CLIENT_LIFETIME_SECONDS": str(values.client_lifetime_seconds),
         "PYTHON_PATH": _quoted("python_path", ":".join(str(path) for path in values.python_path)),
         "REQUIRE_MESSAGE_AUTHENTICATOR": "yes" if values.require_message_authenticator else "no",

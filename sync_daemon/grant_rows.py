@@ -22,7 +22,8 @@ SELECT_GRANTS = f"""
     SELECT last.* FROM unnest(%(usernames)s::text[]) AS wanted (username)
     CROSS JOIN LATERAL (
         SELECT {_COLUMNS} FROM radius.entitlement e
-        WHERE e.username = wanted.username AND e.ended_at IS NOT NULL ORDER BY e.ended_at DESC LIMIT 1) AS last
+        WHERE e.username = wanted.username AND e.ended_at IS NOT NULL
+        ORDER BY e.ended_at DESC, e.entitlement_id DESC LIMIT 1) AS last
 """  # noqa: S608 - the columns are ours
 
 START_FIRST_USES = """

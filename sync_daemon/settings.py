@@ -43,6 +43,8 @@ class Settings:
     time_zone: str
     currency: str
     coa_source_address: str | None
+    outage_for_unknown: str
+    outage_session_seconds: int
 
     @property
     def embedded(self) -> bool:
@@ -126,6 +128,8 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "time_zone": "UTC",
         "currency": "USD",
         "coa_source_address": None,
+        "outage_for_unknown": "closed",
+        "outage_session_seconds": 600,
     }
 
 
@@ -185,6 +189,12 @@ def _fdatasync(key: str, value: object) -> str:
     return str(value)
 
 
+def _outage_for_unknown(key: str, value: object) -> str:
+    if value not in ("closed", "open"):
+        raise InvalidValue(key, value, "it is closed or open")
+    return str(value)
+
+
 def _seconds(key: str, value: object) -> int:
     if type(value) is not int or not 1 <= value <= 10 * 366 * 86_400:
         raise InvalidValue(key, value, "it is a whole number of seconds, from 1 to ten years")
@@ -226,6 +236,8 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "time_zone": _time_zone,
     "currency": _currency,
     "coa_source_address": _address,
+    "outage_for_unknown": _outage_for_unknown,
+    "outage_session_seconds": _seconds,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -13,7 +13,7 @@ import click
 
 from billing.accounts import generate_secret
 from herotill.errors import InvalidValue
-from herotill.policy import Ending, Sharing
+from herotill.policy import Ending, Outage, Sharing
 from herotill.quantities import parse_bits_per_second, parse_octets, parse_seconds
 
 CLEARED = object()
@@ -73,6 +73,7 @@ _POLICY_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "--suspended-pool": ("suspended_pool", click.STRING, "Pool of a suspended monthly account."),
     "--address-list": ("address_list", click.STRING, "Address list on the router."),
     "--interim": ("interim_interval_seconds", SECONDS_NEEDED, "How often the NAS reports usage."),
+    "--outage": ("outage", choice_of(Outage), "What a login meets while the database is away."),
     "--idle-timeout": ("idle_timeout_seconds", SECONDS, "Ends a session nobody uses."),
 }
 
