@@ -12,11 +12,12 @@ from rich.console import Console
 
 from benchmarks import tables
 from benchmarks.results import RESULTS, Result
-from benchmarks.rounds import Effort, say
+from benchmarks.rounds import Effort
+from benchmarks.saying import say
 from benchmarks.scenario import SCENARIOS, Sizes
 from herotill.errors import Refused
 
-CLAIMS = ("logins", "accounting")
+CLAIMS = ("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", "storm", "cut")
 
 
 @click.command()

@@ -1,10 +1,10 @@
 """Scenarios take turns: A B C A B C ..., so that whatever else the machine does meets all of them alike."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.measuring import Run
+from benchmarks.saying import say
 from benchmarks.scenario import Scenario, Sizes
 
 Turn = Callable[[Scenario, float], Run]
@@ -48,8 +48,3 @@ def _notes(run: Run) -> str:
         f"{name} {getattr(run, name)}" for name in ("lost", "late", "wrong") if getattr(run, name)
     )
     return f"p99 {run.p99_ms:.1f} ms  µs: {costs}  {mistakes} {run.wrong_because}"
-
-
-def say(sentence: str) -> None:
-    """Tell the person who waits what is going on."""
-    print(sentence, file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from benchmarks.generator import Load, Ports
 from benchmarks.measuring import Settled
 from benchmarks.packets import ACCESS_ACCEPT, SECRET, Subscriber, access_request
 from benchmarks.postgresql import Cluster
+from benchmarks.saying import say
 from sync_daemon.embedded_postgresql import DAEMON_ROLE, RADIUS_ROLE
 from sync_daemon.freeradius_install_apply import install_private
 from sync_daemon.freeradius_install_probe import values_from_settings
@@ -43,7 +44,7 @@ class Sizes:
 
 @dataclass
 class Scenario:
-    """One running server with what belongs to it."""
+    """One running server with what belongs to it. `name` is also that of its database and its directory."""
 
     name: str
     server: Freeradius
@@ -62,6 +63,11 @@ class Scenario:
         return used
 
     @property
+    def database(self) -> str:
+        """The name of its database."""
+        return database_of(self.name)
+
+    @property
     def meter_pid(self) -> int:
         """The supervisor of the meter."""
         if self._meter is None:
@@ -74,12 +80,23 @@ class Scenario:
         if self.with_meter:
             self.start_meter()
 
-    def start_meter(self, only: str = "meter") -> None:
-        """Start `herotill serve --only meter`."""
+    def start_meter(self, only: str = "meter", core: int | None = None) -> None:
+        """Start `herotill serve --only meter`, on one core where it is named."""
         if self.settings is None:
             raise RuntimeError(f"{self.name} has no daemon")
         state = self.settings.state_directory
-        command = (sys.executable, "-m", "sync_daemon", "--state", str(state), "serve", "--only", only)
+        command: tuple[str, ...] = (
+            sys.executable,
+            "-m",
+            "sync_daemon",
+            "--state",
+            str(state),
+            "serve",
+            "--only",
+            only,
+        )
+        if core is not None:
+            command = ("taskset", "-c", str(core), *command)
         with (state / "serve.log").open("ab") as log:
             self._meter = subprocess.Popen(
                 command,
@@ -106,7 +123,7 @@ class Scenario:
         if self.settings is None:
             return 0
         written = sum(path.stat().st_size for path in self.settings.journal_directory.glob("*.journal"))
-        applied = self.cluster.ask("ours", _APPLIED)[0][0]
+        applied = self.cluster.ask(self.database, _APPLIED)[0][0]
         assert isinstance(applied, int)
         return written - applied
 
@@ -133,6 +150,14 @@ class Scenario:
         """Send Access-Requests, one in flight on each source port."""
         return self._closed(self.server.auth_port, packets, seconds, ports)
 
+    def log_in_at(self, packets: Sequence[bytes], rate: float, ports: int = 64) -> Load:
+        """Send Access-Requests at random times, so many a second, whether or not they are answered."""
+        return self._open(self.server.auth_port, packets, rate, ports)
+
+    def account_at(self, packets: Sequence[bytes], rate: float, ports: int = 64) -> Load:
+        """Send Accounting-Requests at random times, so many a second, whether or not they are answered."""
+        return self._open(self.server.acct_port, packets, rate, ports)
+
     def account(self, packets: Sequence[bytes], seconds: float, ports: int = 64) -> Load:
         """Send Accounting-Requests, one in flight on each source port."""
         return self._closed(self.server.acct_port, packets, seconds, ports)
@@ -142,6 +167,14 @@ class Scenario:
         sockets = Ports(port, ports)
         try:
             return Load(sockets, packets).closed(seconds)
+        finally:
+            sockets.close()
+
+    @staticmethod
+    def _open(port: int, packets: Sequence[bytes], rate: float, ports: int) -> Load:
+        sockets = Ports(port, ports)
+        try:
+            return Load(sockets, packets).open(rate)
         finally:
             sockets.close()
 
@@ -155,66 +188,91 @@ class Scenario:
         processes.until(answers, f"{self.name} does not answer a login")
 
 
-Build = Callable[[Cluster, Sizes, Path], Scenario]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scenario is set up: under a name, in a cluster, with so much data."""
+
+    name: str
+    cluster: Cluster
+    sizes: Sizes
+
+    @property
+    def directory(self) -> Path:
+        """Its directory."""
+        return self.cluster.directory / self.name
+
+    @property
+    def database(self) -> str:
+        """The name of its database."""
+        return database_of(self.name)
 
 
-def _bare(name: str, site: str, modules: Mapping[str, str]) -> Build:
-    def build(cluster: Cluster, _sizes: Sizes, directory: Path) -> Scenario:
-        server = Freeradius(directory, *free_ports())
+Build = Callable[[Place], Scenario]
+
+
+def database_of(name: str) -> str:
+    """Return the name of a scenario's database."""
+    return name.replace("-", "_")
+
+
+def _bare(site: str, modules: Mapping[str, str]) -> Build:
+    def build(place: Place) -> Scenario:
+        server = Freeradius(place.directory, *free_ports())
         files = {"raddb/sites-enabled/bench": site} | dict(modules)
-        placeholders = template_placeholders(directory) | {
+        placeholders = template_placeholders(place.directory) | {
             "@AUTH@": str(server.auth_port),
             "@ACCT@": str(server.acct_port),
             "@SECRET@": SECRET.decode(),
             "@STOCK@": str(data.STOCK_RADDB),
-            "@DATABASE@": _conninfo(cluster, name.replace("-", "_")),
+            "@DATABASE@": _conninfo(place),
         }
-        write_raddb(directory, files, placeholders)
-        return Scenario(name, server, cluster)
+        write_raddb(place.directory, files, placeholders)
+        return Scenario(place.name, server, place.cluster)
 
     return build
 
 
-def _conninfo(cluster: Cluster, database: str) -> str:
-    host = unquote(cluster.url(database).rpartition("host=")[2])
-    return f"host={host} user=postgres dbname={database}"
+def _conninfo(place: Place) -> str:
+    host = unquote(place.cluster.url(place.database).rpartition("host=")[2])
+    return f"host={host} user=postgres dbname={place.database}"
 
 
-def _stock(name: str, *, counter: bool, indexed: bool) -> Build:
+def _stock(*, counter: bool, indexed: bool) -> Build:
     modules = {"raddb/mods-enabled/sql": sites.SQL_MODULE}
     if counter:
         # Its name sorts behind sql, whose instance it looks for.
         modules["raddb/mods-enabled/sqlcounter"] = sites.COUNTER_MODULE
-    bare = _bare(name, sites.sql_site(counter), modules)
+    bare = _bare(sites.sql_site(counter), modules)
 
-    def build(cluster: Cluster, sizes: Sizes, directory: Path) -> Scenario:
-        database = name.replace("-", "_")
-        data.create_stock(cluster, database, sizes.accounts, sizes.sessions, counter=counter)
+    def build(place: Place) -> Scenario:
+        sizes = place.sizes
+        data.create_stock(place.cluster, place.database, sizes.accounts, sizes.sessions, counter=counter)
         if indexed:
-            data.index_stock(cluster, database)
-        return bare(cluster, sizes, directory)
+            data.index_stock(place.cluster, place.database)
+        return bare(place)
 
     return build
 
 
-def _ours(cluster: Cluster, sizes: Sizes, directory: Path) -> Scenario:
-    data.create_ours(cluster, "ours", sizes.accounts, sizes.sessions)
-    settings = _our_settings(cluster, directory / "state")
-    server = Freeradius(directory, *free_ports())
+def _ours(place: Place) -> Scenario:
+    data.create_ours(place.cluster, place.database, place.sizes.accounts, place.sizes.sessions)
+    settings = _our_settings(place)
+    server = Freeradius(place.directory, *free_ports())
     listening = Listening(("127.0.0.1",), server.auth_port, server.acct_port)
     values = values_from_settings(
         settings, listening, require_message_authenticator=True, reject_delay_seconds=0
     )
-    install_private(directory, values)
-    return Scenario("ours", server, cluster, settings, with_meter=True)
+    install_private(place.directory, values)
+    return Scenario(place.name, server, place.cluster, settings, with_meter=True)
 
 
-def _our_settings(cluster: Cluster, state: Path) -> Settings:
+def _our_settings(place: Place) -> Settings:
+    state = place.directory / "state"
     state.mkdir(parents=True)
     values = {
         "class_secret": new_class_secret(),
-        "billing_url": cluster.url("ours", DAEMON_ROLE),
-        "packet_time_url": cluster.url("ours", RADIUS_ROLE),
+        "billing_url": place.cluster.url(place.database, DAEMON_ROLE),
+        "packet_time_url": place.cluster.url(place.database, RADIUS_ROLE),
         "node": "bench",
     }
     write_private(state / FILE_NAME, render_settings(values))
@@ -223,11 +281,11 @@ def _our_settings(cluster: Cluster, state: Path) -> Settings:
 
 _EMPTY = {"raddb/mods-enabled/empty": sites.EMPTY_MODULE, "empty_hooks.py": sites.EMPTY_HOOKS}
 BUILDERS: dict[str, Build] = {
-    "null": _bare("null", sites.NULL, {}),
-    "noop": _bare("noop", sites.NOOP, _EMPTY),
-    "sql": _stock("sql", counter=False, indexed=False),
-    "stock": _stock("stock", counter=True, indexed=False),
-    "stock-indexed": _stock("stock-indexed", counter=True, indexed=True),
+    "null": _bare(sites.NULL, {}),
+    "noop": _bare(sites.NOOP, _EMPTY),
+    "sql": _stock(counter=False, indexed=False),
+    "stock": _stock(counter=True, indexed=False),
+    "stock-indexed": _stock(counter=True, indexed=True),
     "ours": _ours,
 }
 
@@ -235,10 +293,18 @@ BUILDERS: dict[str, Build] = {
 @contextmanager
 def running(names: Sequence[str], cluster: Cluster, sizes: Sizes) -> Iterator[dict[str, Scenario]]:
     """Set the named scenarios up, started and answering; all are stopped afterwards, whatever happens."""
+    with running_sized({name: (name, sizes) for name in names}, cluster) as scenarios:
+        yield scenarios
+
+
+@contextmanager
+def running_sized(kinds: Mapping[str, tuple[str, Sizes]], cluster: Cluster) -> Iterator[dict[str, Scenario]]:
+    """Set scenarios up under names of their own, each a kind with an amount of data."""
     scenarios: dict[str, Scenario] = {}
     try:
-        for name in names:
-            scenarios[name] = scenario = BUILDERS[name](cluster, sizes, cluster.directory / name)
+        for name, (kind, sizes) in kinds.items():
+            say(f"setting up {name}")
+            scenarios[name] = scenario = BUILDERS[kind](Place(name, cluster, sizes))
             scenario.start()
             scenario.await_nas()
         yield scenarios
