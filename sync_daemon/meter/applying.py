@@ -18,6 +18,7 @@ from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
 from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
 from sync_daemon.meter.reading import Chunk
+from sync_daemon.meter.staging import empty_stages
 from sync_daemon.meter.statements import (
     close_nas_sessions,
     load_accounts,
@@ -112,6 +113,7 @@ def apply_chunk(connection: Connection, node: str, chunk: Chunk, contents: Conte
         for run in _runs(contents.steps):
             if isinstance(run, tuple):
                 touched.update(close_nas_sessions(cursor, *run))
+                empty_stages(cursor)
             else:
                 touched.update(_apply_run(cursor, run))
         write_outcomes(cursor, contents.outcomes, node)

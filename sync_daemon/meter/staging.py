@@ -27,6 +27,11 @@ def create_stages(cursor: Cursor) -> None:
     cursor.execute(CREATE_STAGES)
 
 
+def empty_stages(cursor: Cursor) -> None:
+    """Forget what an earlier step of the same transaction staged; the end of a transaction does so by itself."""
+    cursor.execute("TRUNCATE staged_session, staged_grant, staged_interval")
+
+
 def copy_rows(cursor: Cursor, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """COPY rows into the named columns of a table, `radius.…` or a stage. Raises psycopg2.DataError for a bad value."""
     text = "".join([copy_line(row) for row in rows])
