@@ -10,6 +10,7 @@ import psycopg2
 import sqlalchemy
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
+from herotill.errors import InvalidValue
 from sync_daemon.embedded_postgresql import DAEMON_ROLE, OWNER_ROLE, RADIUS_ROLE, EmbeddedPostgresql
 from sync_daemon.resources import sql_directory
 from sync_daemon.settings import Settings
@@ -42,10 +43,13 @@ def radius_url(settings: Settings) -> str:
 
 
 def packet_time_url(settings: Settings) -> str:
-    """Return the libpq URI FreeRADIUS uses: the role herotill_radius, unless the settings say otherwise."""
-    if settings.packet_time_url is None and settings.embedded:
-        return embedded_cluster(settings).url(RADIUS_ROLE, DATABASE_NAME)
-    return settings.packet_time_url or radius_url(settings)
+    """Return the libpq URI FreeRADIUS uses, with the role herotill_radius. Raises InvalidValue where none is set."""
+    if settings.packet_time_url is not None:
+        return settings.packet_time_url
+    if not settings.embedded:
+        allowed = f"with a PostgreSQL of your own it is set, with the role {RADIUS_ROLE}: FreeRADIUS is not given yours"
+        raise InvalidValue("packet_time_url", None, allowed)
+    return embedded_cluster(settings).url(RADIUS_ROLE, DATABASE_NAME)
 
 
 def ensure_running(settings: Settings) -> None:

@@ -3,7 +3,6 @@
 Reads the schema radius only, with the same snapshot and the same `decide` that packet time uses; changes nothing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from herotill.decision import (
     StartFirstUse,
     decide,
 )
-from herotill.grants import Grant, burn_order, grant_end, grant_ends_at
+from herotill.grants import Grant, grant_end, grant_ends_at, grant_from_row
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 
@@ -30,6 +29,11 @@ SELECT_TOTALS = """
     SELECT coalesce(sum(input_octets), 0)::bigint, coalesce(sum(output_octets), 0)::bigint,
            coalesce(sum(seconds), 0)::bigint
     FROM radius.usage_interval WHERE username = %s
+"""
+
+SELECT_GRANTS = """
+    SELECT * FROM radius.entitlement WHERE username = %(username)s
+    ORDER BY ended_at DESC NULLS FIRST, granted_at DESC, entitlement_id DESC LIMIT %(limit)s
 """
 
 SELECT_SESSIONS = """
@@ -97,7 +101,7 @@ class SessionLine:
 
 @dataclass(frozen=True, slots=True)
 class GrantLine:
-    """One living or last ended grant; a remainder of None is unlimited."""
+    """One grant, living or ended; a remainder of None is unlimited."""
 
     plan_name: str
     source: str
@@ -136,6 +140,10 @@ def explain_account(cursor: Cursor, username: str, now: datetime, limit: int) ->
     would_accept, reason, verdict = _verdict(snapshot, now)
     cursor.execute(SELECT_TOTALS, (username,))
     input_octets, output_octets, seconds = _only_row(cursor)
+    cursor.execute(SELECT_GRANTS, {"username": username, "limit": limit})
+    names = [column.name for column in cursor.description or ()]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    grants = tuple(_grant_line(grant_from_row(row), now) for row in rows)
     cursor.execute(SELECT_SESSIONS, {"username": username, "limit": limit})
     sessions = tuple(SessionLine(*row) for row in cursor.fetchall())
     cursor.execute(SELECT_HISTORY, {"username": username, "limit": limit})
@@ -151,7 +159,7 @@ def explain_account(cursor: Cursor, username: str, now: datetime, limit: int) ->
         input_octets=input_octets,
         output_octets=output_octets,
         seconds=seconds,
-        grants=() if snapshot is None else tuple(_grant_lines(snapshot, now)),
+        grants=grants,
         sessions=sessions,
         history=tuple(Event(*row) for row in cursor.fetchall()),
     )
@@ -192,14 +200,6 @@ def _step_sentence(step: GrantAllocation | StartFirstUse | ReserveSlice) -> str:
             return "It would be the first use, and the clock would start (rule R13)."
         case ReserveSlice(octets=octets):
             return f"A slice of {octets} octets would be reserved for it (rule R15)."
-
-
-def _grant_lines(snapshot: AccountSnapshot, now: datetime) -> Iterator[GrantLine]:
-    living = burn_order(snapshot.grants, now)
-    over = [grant for grant in snapshot.grants if grant not in living]
-    last = [] if snapshot.last_ended is None else [snapshot.last_ended]
-    for grant in [*living, *over, *last]:
-        yield _grant_line(grant, now)
 
 
 def _grant_line(grant: Grant, now: datetime) -> GrantLine:

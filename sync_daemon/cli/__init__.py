@@ -87,6 +87,8 @@ def _as_command_error(error: Exception) -> CommandError:
         return CommandError(str(error), 2)
     if isinstance(error, Refused):
         return CommandError(str(error), 1)
+    if (refusal := _privilege_refusal(error)) is not None:
+        return CommandError(f"the database refuses: {refusal}; use the URL of a role that may do this", 3)
     if _is_database_down(error):
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return CommandError(
@@ -97,6 +99,15 @@ def _as_command_error(error: Exception) -> CommandError:
     return CommandError(
         f"unexpected {type(error).__name__}: {error} (a fault of ours; `herotill --verbose` shows where)", 70
     )
+
+
+def _privilege_refusal(error: Exception) -> str | None:
+    import psycopg2.errors  # noqa: PLC0415
+
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, psycopg2.errors.InsufficientPrivilege):
+        return str(cause).strip().splitlines()[0]
+    return None
 
 
 def _is_database_down(error: Exception) -> bool:

@@ -162,7 +162,7 @@ def _secret(file: object, *, is_generated: bool) -> str:
     if (file is not None) == is_generated:
         raise InvalidValue("secret", None, "give --secret-file FILE or --generate-secret")
     if is_generated:
-        return secrets.token_urlsafe(24)
+        return secrets.token_hex(16)
     try:
         with click.open_file(str(file), encoding="utf-8") as stream:
             return checked_secret(stream.read().removesuffix("\n"))
