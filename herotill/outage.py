@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from herotill.decision import Accept, Decision, LoginRequest, Reject, decide
+from herotill.decision import Accept, Decision, GrantAllocation, LoginRequest, Prepare, Reject, decide
 from herotill.policy import Outage
 from herotill.reasons import Reason
 from herotill.reply import UNLIMITED, reply_for
-from herotill.snapshot import AccountSnapshot
+from herotill.snapshot import AccountSnapshot, AccountStatus
 
 
 def decide_in_outage(
@@ -22,11 +22,27 @@ def decide_in_outage(
         case Outage.CLOSED:
             return Reject(Reason.UNAVAILABLE)
         case Outage.OPEN:
-            return Accept(reply_for(snapshot.policy, UNLIMITED, session_seconds), Reason.OUTAGE)
+            return _decide_open(snapshot, session_seconds)
         case Outage.LAST_KNOWN:
-            return _shortened(decide(request, snapshot, now), session_seconds)
+            return _shortened(_decide_last_known(request, snapshot, now), session_seconds)
         case _:
             assert_never(snapshot.policy.outage)
+
+
+def _decide_open(snapshot: AccountSnapshot, session_seconds: int) -> Decision:
+    # No group out-ranks that somebody was disabled, an open house of its own neither.
+    if snapshot.status is AccountStatus.DISABLED:
+        return Reject(Reason.DISABLED)
+    return Accept(reply_for(snapshot.policy, UNLIMITED, session_seconds), Reason.OUTAGE)
+
+
+def _decide_last_known(request: LoginRequest, snapshot: AccountSnapshot, now: datetime) -> Decision:
+    decision = decide(request, snapshot, now)
+    if isinstance(decision, Prepare) and isinstance(decision.step, GrantAllocation):
+        without = decide(request, replace(snapshot, allocation=None), now)
+        # Who has paid for something else is not kept waiting for what is free.
+        return without if isinstance(without, Accept) else decision
+    return decision
 
 
 def _shortened(decision: Decision, session_seconds: int) -> Decision:

@@ -147,7 +147,10 @@ class LoginDesk:
                 return self._refuse(login, Reason.UNAVAILABLE)
 
     def _admit_unknown(self, login: Login) -> Answer:
-        """Only here where FreeRADIUS was told to accept without a password: open house while the database is away."""
+        """Let in whom nobody remembers: only where FreeRADIUS was told to accept without a password, in an outage."""
+        if not (login.is_in_outage and self._settings.admits_unknown_in_outage):
+            # Another module vouched for a name that is not ours.
+            return self._refuse(login, _reason_of_rejection(login))
         reply = Reply(session_timeout_seconds=self._settings.outage_session_seconds)
         return self._accept(login, (), Accept(reply, Reason.OUTAGE))
 

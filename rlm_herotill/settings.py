@@ -45,7 +45,7 @@ def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
         fdatasync=_fdatasync(config.get("fdatasync", Fdatasync.INTERVAL)),
         statement_timeout_ms=_number(config, "statement_timeout_ms", 80, 10),
         snapshot_limit=_number(config, "snapshot_limit", 50_000, 0),
-        outage_session_seconds=_number(config, "outage_session_seconds", 600, 60),
+        outage_session_seconds=_number(config, "outage_session_seconds", 600, 1),
         admits_unknown_in_outage=_admits_unknown(str(config.get("outage_for_unknown", Outage.CLOSED))),
         exit_in_detach=_exits_in_detach(str(config.get("freeradius_version", ""))),
     )

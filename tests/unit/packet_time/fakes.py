@@ -25,7 +25,7 @@ class FakeStore:
 
     def __init__(self, *accounts: AccountSnapshot) -> None:
         self.accounts = {one.username: replace(one, check=(PASSWORD,)) for one in accounts}
-        self.remembered: dict[str, AccountSnapshot] = {}
+        self.in_memory: dict[str, AccountSnapshot] = {}
         self.nases = NasDirectory([("192.0.2.1", "roof", "mikrotik", "s\\e")])
         self.is_down = False
         self.prepared: list[Preparation] = []
@@ -33,9 +33,12 @@ class FakeStore:
         self.logged_in: list[str] = []
 
     def account(self, username: str, now: datetime) -> tuple[AccountSnapshot | None, bool]:
-        if username in self.remembered:
-            return self.remembered[username], True
+        if username in self.in_memory and not self.is_down:
+            return self.in_memory[username], True
         return self.reload(username, now), False
+
+    def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
+        return self.in_memory.get(username)
 
     def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
         if self.is_down:
@@ -43,6 +46,8 @@ class FakeStore:
         return self.accounts.get(username)
 
     def prepare(self, request: LoginRequest, step: Preparation, now: datetime) -> bool:
+        if self.is_down:
+            raise Unavailable("there is no connection to the database")
         self.prepared.append(step)
         known = self.accounts[request.username]
         match step:

@@ -104,12 +104,25 @@ def test_an_unknown_user_is_notfound_so_that_others_may_follow(hooks: Any, node:
     assert hooks.authorize((("User-Name", "nobody"),))[0] == 6
 
 
-def test_a_database_that_is_away_fails_the_login_and_says_so_once_a_second(
+def test_r34_a_database_that_is_away_knows_nobody_and_that_is_said_once_a_second(
     hooks: Any, node: Any, logged: list[str]
 ) -> None:
     node.store.is_down = True
-    assert [hooks.authorize(REQUEST)[0] for _ in range(5)] == [1] * 5
+    assert [hooks.authorize(REQUEST)[0] for _ in range(5)] == [6] * 5
     assert len(logged) == 1
+
+
+def test_r34_while_the_database_is_away_a_remembered_account_s_login_passes_both_hooks(
+    hooks: Any, node: Any
+) -> None:
+    node.store.in_memory["student-1"] = node.store.accounts["student-1"]
+    node.store.is_down = True
+    code, lists = hooks.authorize(REQUEST)
+    assert (code, lists["config"]) == (2, (("Cleartext-Password", ":=", "secret"),))
+    passed_on = tuple((name, value) for name, _, value in lists["request"])
+    code, reply, _ = hooks.post_auth((*REQUEST, *passed_on))
+    assert code == 2
+    assert ("Session-Timeout", ":=", "600") in reply
 
 
 @pytest.mark.parametrize("pairs", [None, (), (("only a name",),), ((1, 2),), "junk", 5])

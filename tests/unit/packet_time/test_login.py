@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from herotill.allocation import GroupAllocation, Period
 from herotill.class_token import ClassToken, verify_class
 from herotill.decision import GrantAllocation, ReserveSlice, StartFirstUse
-from herotill.policy import ServicePolicy, Sharing
+from herotill.policy import Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill import login
-from rlm_herotill.attributes import LOGIN_ID, SOURCE, Pairs
+from rlm_herotill.attributes import ACCEPT_UNSEEN, LOGIN_ID, SOURCE, Pairs
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
+from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.store import SnapshotStore
 from tests.unit.packet_time.fakes import FakeJournal, FakeStore, student
 from tests.unit.rules.build import begun, grant
@@ -27,11 +29,18 @@ REQUEST = (("User-Name", "student-1"), (SOURCE, "192.0.2.1"), ("Calling-Station-
 class Desk:
     """A LoginDesk with its fakes."""
 
-    def __init__(self, *accounts: AccountSnapshot) -> None:
+    def __init__(self, *accounts: AccountSnapshot, **settings: Any) -> None:
         self.store, self.journal, self.complaints = FakeStore(*accounts), FakeJournal(), list[str]()
         self.desk = LoginDesk(
-            cast(SnapshotStore, self.store), cast(JournalWriter, self.journal), SECRET, self.complaints.append
+            cast(SnapshotStore, self.store),
+            cast(JournalWriter, self.journal),
+            PacketTimeSettings("", Path(), "node-1", SECRET, **settings),
+            self.complaints.append,
         )
+
+    def remember(self, username: str = "student-1", **changes: Any) -> None:
+        """This node knows the account, and not what has changed since."""
+        self.store.in_memory[username] = replace(self.store.accounts[username], **changes)
 
     def authorize(self, pairs: Pairs = REQUEST) -> Pairs:
         """Return the request as post-auth sees it."""
@@ -79,6 +88,14 @@ def test_an_accept_says_the_limits_in_the_nas_s_dialect_and_a_class_of_ours() ->
     assert len(desk.complaints) == 1  # of the operator's own bad row
 
 
+def test_a_row_of_the_operator_s_does_not_change_what_is_metered() -> None:
+    rows = (Row("Mikrotik-Total-Limit", ":=", "1"), Row("Class", "+=", "x"), Row("Filter-Id", "=", "mine"))
+    answer = Desk(student(reply=rows)).log_in()
+    assert [name for name, _, _ in answer.reply].count("Class") == 1
+    assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
+    assert said(answer)["Filter-Id"] == "mine"
+
+
 def test_r8_a_wrong_password_starts_and_grants_nothing() -> None:
     desk = Desk(student(grants=(grant(seconds_after_first_use=60),)))
     answer = desk.desk.rejected(desk.authorize())
@@ -114,29 +131,24 @@ def test_an_authenticated_login_we_never_saw_is_refused() -> None:
 
 def test_a_refusal_from_memory_is_believed_only_after_the_database_was_asked() -> None:
     desk = Desk(student())
-    desk.store.remembered["student-1"] = replace(desk.store.accounts["student-1"], grants=())
+    desk.remember(grants=())
     assert desk.log_in().accepted
+    assert desk.reason() == "accepted"
 
 
 def test_an_accept_from_memory_needs_no_database() -> None:
     desk = Desk(student())
-    desk.store.remembered["student-1"] = desk.store.accounts["student-1"]
-    desk.store.is_down = True
-    assert desk.log_in().accepted
-
-
-def test_where_the_database_is_away_a_refusal_is_said_to_be_a_disturbance() -> None:
-    desk = Desk(student())
-    desk.store.remembered["student-1"] = replace(desk.store.accounts["student-1"], grants=())
+    desk.remember()
     pairs = desk.authorize()
     desk.store.is_down = True
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
-    assert len(desk.complaints) == 1
+    assert desk.desk.authenticated(pairs).accepted
+    assert desk.complaints == []
+    assert desk.reason() == "accepted"
 
 
 def test_a_deleted_account_is_unknown() -> None:
     desk = Desk(student(grants=(grant(),)))
-    desk.store.remembered["student-1"] = replace(desk.store.accounts["student-1"], grants=())
+    desk.remember(grants=())
     pairs = desk.authorize()
     desk.store.accounts.clear()
     assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
@@ -202,3 +214,134 @@ def test_a_grant_that_expires_between_authorize_and_post_auth_lets_nobody_in(
     pairs = desk.authorize()
     monkeypatch.setattr(login, "_now", lambda: soon)
     assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.EXPIRED]
+
+
+# -- the database is away (rule R34)
+
+
+def in_outage(outage: Outage = Outage.LAST_KNOWN, **changes: Any) -> Desk:
+    """student-1 is remembered, and the database went away since."""
+    desk = Desk(student(**({"policy": ServicePolicy(outage=outage)} | changes)))
+    desk.remember()
+    desk.store.is_down = True
+    return desk
+
+
+def test_r34_last_known_lets_in_who_was_fine_for_a_short_time() -> None:
+    desk = in_outage()
+    found = desk.desk.authorize(REQUEST)
+    assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
+    answer = desk.log_in()
+    assert said(answer)["Session-Timeout"] == "600"
+    assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
+    token = verify_class(SECRET, said(answer)["Class"])
+    assert isinstance(token, ClassToken)
+    assert desk.store.logged_in == [token.login_id]
+    assert desk.reason() == "outage"
+
+
+def test_r34_last_known_refuses_who_was_not_fine_for_the_reason_known_last() -> None:
+    desk = in_outage(grants=())
+    assert message(desk.log_in()) == REPLY_MESSAGES[Reason.NO_CREDIT]
+    assert desk.reason() == "no-credit"
+
+
+def test_r34_closed_refuses_and_says_that_it_is_a_disturbance() -> None:
+    desk = in_outage(Outage.CLOSED)
+    assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert desk.reason() == "unavailable"
+
+
+def test_r34_open_lets_in_whoever_knows_the_password() -> None:
+    desk = in_outage(Outage.OPEN, grants=())
+    answer = desk.log_in()
+    assert said(answer)["Session-Timeout"] == "600"
+    assert desk.reason() == "outage"
+
+
+@pytest.mark.parametrize("outage", list(Outage))
+def test_r34_a_wrong_password_stays_wrong(outage: Outage) -> None:
+    desk = in_outage(outage)
+    answer = desk.desk.rejected(desk.authorize())
+    assert message(answer) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
+    assert desk.journal.outcomes() == [(False, "bad-credentials")]
+
+
+def test_r34_what_must_be_committed_first_waits_for_the_database() -> None:
+    desk = in_outage(grants=(grant(),))
+    assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert desk.store.prepared == []
+
+
+def test_r34_a_database_that_goes_away_between_the_two_hooks_leaves_it_to_the_policy() -> None:
+    desk = Desk(student())
+    desk.remember(grants=())
+    pairs = desk.authorize()
+    desk.store.is_down = True
+    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.NO_CREDIT]
+    assert len(desk.complaints) == 1
+
+
+def test_r34_a_preparation_that_meets_the_outage_is_left_to_the_policy() -> None:
+    desk = Desk(student(grants=(grant(),), policy=ServicePolicy(outage=Outage.OPEN)))
+    pairs = desk.authorize()
+    desk.store.is_down = True
+    answer = desk.desk.authenticated(pairs)
+    assert said(answer)["Session-Timeout"] == "600"
+    assert desk.reason() == "outage"
+
+
+def test_r34_the_operator_says_how_long_a_session_may_last_and_a_shorter_one_stays_shorter() -> None:
+    ending = begun(expires_at=datetime.now(UTC) + timedelta(seconds=100))
+    for one, seconds in ((begun(), "60"), (ending, "60"), (replace(ending, quota_seconds=20), "20")):
+        desk = Desk(student(grants=(one,)), outage_session_seconds=60)
+        desk.remember()
+        desk.store.is_down = True
+        assert said(desk.log_in())["Session-Timeout"] == seconds
+
+
+def test_r34_a_row_of_the_operator_s_does_not_lengthen_the_session() -> None:
+    desk = in_outage(reply=(Row("Session-Timeout", ":=", "86400"), Row("Filter-Id", "=", "mine")))
+    answer = desk.log_in()
+    assert [pair for pair in answer.reply if pair[0] == "Session-Timeout"] == [
+        ("Session-Timeout", ":=", "600")
+    ]
+    assert said(answer)["Filter-Id"] == "mine"
+
+
+def test_r34_whom_nobody_remembers_is_refused_and_told_that_it_is_a_disturbance() -> None:
+    desk = in_outage()
+    stranger = (("User-Name", "student-2"), (SOURCE, "192.0.2.1"))
+    found = desk.desk.authorize(stranger)
+    assert (found.is_known, found.passwords) == (False, ())
+    assert message(desk.desk.rejected(desk.authorize(stranger))) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert desk.reason() == "unavailable"
+
+
+def test_r34_whom_nobody_remembers_is_let_in_where_the_operator_said_so() -> None:
+    desk = Desk(admits_unknown_in_outage=True, outage_session_seconds=120)
+    desk.store.is_down = True
+    found = desk.desk.authorize(REQUEST)
+    assert (found.is_known, found.passwords) == (True, (ACCEPT_UNSEEN,))
+    answer = desk.log_in()
+    assert said(answer)["Session-Timeout"] == "120"
+    assert desk.reason() == "outage"
+
+
+def test_r34_open_house_for_strangers_ends_with_the_outage() -> None:
+    desk = Desk(admits_unknown_in_outage=True)
+    found = desk.desk.authorize(REQUEST)
+    assert (found.is_known, found.passwords) == (False, ())
+    assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
+
+
+def test_r34_a_stranger_another_module_vouches_for_is_no_open_house() -> None:
+    desk = in_outage()
+    assert message(desk.log_in((("User-Name", "student-2"),))) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+
+
+def test_r34_without_a_journal_nobody_is_let_in_even_by_an_open_house() -> None:
+    desk = in_outage(Outage.OPEN)
+    pairs = desk.authorize()
+    desk.journal.is_full = True
+    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNAVAILABLE]

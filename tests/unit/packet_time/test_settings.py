@@ -20,7 +20,17 @@ def test_four_items_are_enough() -> None:
     assert settings.journal_directory == Path("/var/lib/herotill/journal")
     assert settings.class_secret == bytes([0xAB]) * 32
     assert settings.fdatasync is Fdatasync.INTERVAL
-    assert (settings.statement_timeout_ms, settings.snapshot_limit) == (250, 20_000)
+    assert (settings.statement_timeout_ms, settings.snapshot_limit) == (80, 50_000)
+    assert (settings.outage_session_seconds, settings.admits_unknown_in_outage) == (600, False)
+
+
+def test_in_an_outage_a_login_is_answered_within_100_ms_so_a_statement_gets_less() -> None:
+    assert settings_from_config(CONFIG).statement_timeout_ms < 100
+
+
+def test_r34_what_the_operator_chose_for_an_outage_is_read() -> None:
+    settings = settings_from_config(CONFIG | {"outage_for_unknown": "open", "outage_session_seconds": "60"})
+    assert (settings.outage_session_seconds, settings.admits_unknown_in_outage) == (60, True)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +48,10 @@ def test_four_items_are_enough() -> None:
         ("statement_timeout_ms", "²"),
         ("snapshot_limit", "-1"),
         ("snapshot_limit", ""),
+        ("outage_for_unknown", "last_known"),
+        ("outage_for_unknown", ""),
+        ("outage_session_seconds", "0"),
+        ("outage_session_seconds", "soon"),
     ],
 )
 def test_a_wrong_item_is_named_and_a_secret_not_shown(item: str, value: object) -> None:

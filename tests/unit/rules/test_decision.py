@@ -98,13 +98,28 @@ def test_r24_an_active_monthly_account_without_a_grant_connects_on_its_own_polic
     assert twice == Reject(Reason.TOO_MANY_SESSIONS)
 
 
+def test_r24_a_monthly_account_whose_grant_expired_is_not_suspended_and_connects_on_its_own_policy() -> None:
+    policy = ServicePolicy(download_bits_per_second=5_000_000)
+    for nobody_wrote_it in (True, False):
+        grant = begun(expires_at=at(-1))
+        written = replace(grant, ended_at=at(-1), ended_reason=GrantEnd.EXPIRY)
+        known = {"grants": (grant,)} if nobody_wrote_it else {"last_ended": written}
+        decision = decide(REQUEST, account(kind=AccountKind.MONTHLY, policy=policy, **known), NOW)
+        assert decision == Accept(Reply(interim_interval_seconds=600, download_bits_per_second=5_000_000))
+
+
+def test_a_monthly_account_that_used_its_quota_up_is_refused() -> None:
+    last = begun(ended_at=at(-1), ended_reason=GrantEnd.QUOTA)
+    assert decided(kind=AccountKind.MONTHLY, last_ended=last) == Reject(Reason.QUOTA_USED_UP)
+
+
 @pytest.mark.parametrize("kind", [AccountKind.PREPAID, AccountKind.HOTSPOT])
 def test_without_a_grant_nobody_else_connects(kind: AccountKind) -> None:
     assert decided(kind=kind) == Reject(Reason.NO_CREDIT)
 
 
 def test_every_refusal_has_a_sentence_that_fits_reply_message() -> None:
-    silent = {Reason.ACCEPTED, Reason.RESTRICTED, Reason.THROTTLED, Reason.SUSPENDED_POOL}
+    silent = {Reason.ACCEPTED, Reason.RESTRICTED, Reason.THROTTLED, Reason.SUSPENDED_POOL, Reason.OUTAGE}
     assert set(REPLY_MESSAGES) == set(Reason) - silent
     assert all(1 <= len(sentence.encode()) <= 253 for sentence in REPLY_MESSAGES.values())
 

@@ -35,9 +35,14 @@ ALL_CUT = [("before", False), ("at the end", False), ("after", False)]
 
 
 @pytest.mark.parametrize("reason", [GrantEnd.QUOTA, GrantEnd.TIME, GrantEnd.EXPIRY])
-@pytest.mark.parametrize("kind", list(AccountKind))
+@pytest.mark.parametrize("kind", [AccountKind.HOTSPOT, AccountKind.PREPAID])
 def test_r15_all_sessions_of_the_account_are_cut_at_once(reason: GrantEnd, kind: AccountKind) -> None:
     assert cut([ended(reason=reason)], kind) == ALL_CUT
+
+
+@pytest.mark.parametrize("reason", [GrantEnd.QUOTA, GrantEnd.TIME])
+def test_r15_a_monthly_account_that_used_its_quota_up_is_cut_too(reason: GrantEnd) -> None:
+    assert cut([ended(reason=reason)], AccountKind.MONTHLY) == ALL_CUT
 
 
 @pytest.mark.parametrize(
@@ -69,8 +74,9 @@ def test_an_account_that_never_had_a_grant_is_left_alone() -> None:
     assert cut([]) == []
 
 
-def test_r24_a_monthly_account_whose_grant_was_taken_back_goes_on() -> None:
-    assert cut([ended(reason=GrantEnd.VOID)], AccountKind.MONTHLY) == []
+@pytest.mark.parametrize("reason", [GrantEnd.VOID, GrantEnd.EXPIRY])
+def test_r24_a_monthly_account_whose_grant_expired_or_was_taken_back_goes_on(reason: GrantEnd) -> None:
+    assert cut([ended(reason=reason)], AccountKind.MONTHLY) == []
 
 
 def test_the_grant_that_ended_last_decides_and_of_equals_the_newer() -> None:
