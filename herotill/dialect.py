@@ -33,7 +33,7 @@ class Saying:
     live: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: there is one of each
 class Dialect:
     """One make's way of saying a reply; `nas_types` are the values of nas.type that mean it.
 

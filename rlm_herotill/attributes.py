@@ -4,6 +4,7 @@ FreeRADIUS turns a value it cannot parse into 0 and still sends the Accept, inte
 what is absent; so every pair is checked against the dictionary, escaped, and carries an operator that does what it says.
 """
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ def first(pairs: Iterable[Sequence[str]], name: str) -> str:
     return ""
 
 
+def last(pairs: Sequence[Sequence[str]], name: str) -> str:
+    """Return the last value of an attribute, or empty text: what unlang and we add stands at the end."""
+    return first(reversed(pairs), name)
+
+
 def parse_access_request(pairs: Pairs) -> AccessRequest:
     """Read the request; what is absent is empty text."""
     # Reversed, because dict keeps the last of equal names and the first one is meant.
@@ -79,9 +85,14 @@ def parse_access_request(pairs: Pairs) -> AccessRequest:
     )
 
 
+_login_numbers = itertools.count(secrets.randbits(32))
+_PROCESS = secrets.token_hex(4)
+
+
 def login_request(request: AccessRequest) -> LoginRequest:
-    """Return what the rules need, with a login id of its own."""
-    return LoginRequest(request.username, secrets.token_hex(8), request.calling_station_id, request.source)
+    """Return what the rules need, with a login id of its own: random for each process, then counted."""
+    login_id = f"{_PROCESS}{next(_login_numbers) & 0xFFFFFFFF:08x}"
+    return LoginRequest(request.username, login_id, request.calling_station_id, request.source)
 
 
 def password_pairs(rows: Iterable[Row]) -> tuple[ReplyPair, ...]:
@@ -117,4 +128,6 @@ def _is_sound(name: str, value: str, complain: Callable[[str], None]) -> bool:
 
 def escape(value: str) -> str:
     """Return a value as FreeRADIUS's parser of double-quoted strings reads it back unchanged."""
+    if value.isascii():
+        return value.replace("\\", "\\\\") if "\\" in value else value
     return value.replace("\\", "\\\\").encode("utf-8", "replace").decode()

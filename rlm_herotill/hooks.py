@@ -13,7 +13,7 @@ from typing import Any
 import radiusd
 
 from herotill.journal import ACCOUNTING
-from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first
+from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first, last
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
 from rlm_herotill.settings import PacketTimeSettings, settings_from_config
@@ -62,10 +62,11 @@ def authorize(pairs: Pairs | None) -> Result:
 
 
 def _authorize(node: _Node, pairs: Pairs) -> Result:
-    if first(pairs, SECTION) == "dynamic-client":
+    if last(pairs, SECTION) == "dynamic-client":
         return _dynamic_client(node, pairs)
     found = node.desk.authorize(pairs)
-    lists = {"reply": (MESSAGE_AUTHENTICATOR,), "config": found.passwords, "request": found.request_pairs}
+    # Message-Authenticator is in the reply already, first: sites-available/herotill puts it there.
+    lists = {"config": found.passwords, "request": found.request_pairs}
     return (radiusd.RLM_MODULE_OK if found.is_known else radiusd.RLM_MODULE_NOTFOUND), lists
 
 
@@ -101,7 +102,7 @@ def post_auth(pairs: Pairs | None) -> Result:
 
 
 def _post_auth(node: _Node, pairs: Pairs) -> Result:
-    if first(pairs, SECTION) == "reject":
+    if last(pairs, SECTION) == "reject":
         return radiusd.RLM_MODULE_UPDATED, node.desk.rejected(pairs).reply, ()
     answer: Answer = node.desk.authenticated(pairs)
     return (radiusd.RLM_MODULE_OK if answer.accepted else radiusd.RLM_MODULE_REJECT), answer.reply, ()
@@ -112,7 +113,7 @@ def accounting(pairs: Pairs | None) -> Result:
     try:
         node = _running()
         packet = pairs or ()
-        nas_address = first(packet, SOURCE)
+        nas_address = last(packet, SOURCE)
         received_at_us = time.time_ns() // 1000
         position = node.journal.append(ACCOUNTING, received_at_us, nas_address, packet)
         node.store.note_accounting(position, received_at_us, nas_address, packet)

@@ -35,6 +35,7 @@ from rlm_herotill.attributes import (
     ReplyPair,
     checked_pairs,
     checked_rows,
+    last,
     login_request,
     parse_access_request,
     password_pairs,
@@ -130,10 +131,9 @@ class LoginDesk:
 
     def authenticated(self, pairs: Pairs) -> Answer:
         """Decide a login whose password was right."""
-        access = parse_access_request(pairs)
-        login = self._in_flight.pop(access.login_id, None)
+        login = self._in_flight.pop(last(pairs, LOGIN_ID), None)
         if login is None:
-            return self._refuse(_stranger(access), Reason.UNKNOWN_USER)
+            return self._refuse(_stranger(parse_access_request(pairs)), Reason.UNKNOWN_USER)
         if login.snapshot is None:
             return self._admit_unknown(login)
         decision, snapshot = self._decide(login, login.snapshot)
