@@ -169,6 +169,7 @@ CREATE TABLE radius.entitlement (
 );
 CREATE INDEX entitlement_live ON radius.entitlement (username) WHERE ended_at IS NULL;
 CREATE INDEX entitlement_ended ON radius.entitlement (username, ended_at DESC, entitlement_id DESC) WHERE ended_at IS NOT NULL;
+CREATE INDEX entitlement_allocation ON radius.entitlement (username, granted_at DESC) WHERE source = 'allocation';
 CREATE INDEX entitlement_expiry ON radius.entitlement (expires_at) WHERE ended_at IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX entitlement_idle ON radius.entitlement (last_used_at)
     WHERE ended_at IS NULL AND seconds_after_last_use IS NOT NULL AND last_used_at IS NOT NULL;
