@@ -224,4 +224,4 @@ def as_time(value: datetime | str | None) -> datetime | None:
 
 def _required_time(value: datetime | str) -> datetime:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

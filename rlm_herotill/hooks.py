@@ -4,6 +4,7 @@ rlm_python3 runs one hook at a time and calls no hook for what it cannot decode.
 hooks return only RLM_MODULE codes, whatever happens. `instantiate` runs twice at every start (`-C`) and has no side effects.
 """
 
+import gc
 import os
 import time
 import traceback
@@ -41,6 +42,8 @@ _complained_at: dict[str, float] = {}
 def instantiate(_pairs: object) -> int:
     """Read the configuration; FreeRADIUS does not start where it is wrong."""
     global _node  # noqa: PLW0603 - rlm_python3 has no other place for state
+    # Tens of thousands of snapshots live here, without cycles: looking through them for cycles would stall logins.
+    gc.set_threshold(100_000, 50, 100)
     try:
         settings = settings_from_config(radiusd.config)
         store = SnapshotStore(settings, _complain)

@@ -3,7 +3,8 @@
 --
 -- Stock tables keep the names, types and indexes of FreeRADIUS 3.2's
 -- raddb/mods-config/sql/main/postgresql/schema.sql, so that rlm_sql and every tool that reads them still work.
--- Octets are bigint, times are timestamptz, intervals are half-open.
+-- Octets are bigint, times are timestamptz, intervals are half-open. Tables that every interim updates leave room in their
+-- pages (fillfactor), so that the new version of a row stays beside the old one and no index changes.
 
 CREATE SCHEMA IF NOT EXISTS radius;
 
@@ -39,7 +40,7 @@ CREATE TABLE radius.radacct (
     FramedInterfaceId   text,
     DelegatedIPv6Prefix inet,
     Class               text
-);
+) WITH (fillfactor = 70);
 CREATE INDEX radacct_active_session_idx ON radius.radacct (AcctUniqueId) WHERE AcctStopTime IS NULL;
 CREATE INDEX radacct_bulk_close ON radius.radacct (NASIPAddress, AcctStartTime) WHERE AcctStopTime IS NULL;
 CREATE INDEX radacct_start_user_idx ON radius.radacct (AcctStartTime, UserName);
@@ -166,7 +167,7 @@ CREATE TABLE radius.entitlement (
     ended_at                timestamptz,
     ended_reason            text CHECK (ended_reason IN ('quota', 'time', 'expiry', 'void')),
     CHECK ((ended_at IS NULL) = (ended_reason IS NULL))
-);
+) WITH (fillfactor = 70);
 CREATE INDEX entitlement_live ON radius.entitlement (username) WHERE ended_at IS NULL;
 CREATE INDEX entitlement_ended ON radius.entitlement (username, ended_at DESC, entitlement_id DESC) WHERE ended_at IS NOT NULL;
 CREATE INDEX entitlement_allocation ON radius.entitlement (username, granted_at DESC) WHERE source = 'allocation';
@@ -232,7 +233,7 @@ CREATE TABLE radius.session (
     output_octets            bigint NOT NULL DEFAULT 0 CHECK (output_octets >= 0),
     sends_gigawords          boolean NOT NULL DEFAULT false,
     interim_interval_seconds integer
-);
+) WITH (fillfactor = 70);
 CREATE INDEX session_key ON radius.session (session_key);
 CREATE INDEX session_live ON radius.session (username) WHERE stopped_at IS NULL;
 CREATE INDEX session_live_nas ON radius.session (nas_address) WHERE stopped_at IS NULL;
@@ -261,7 +262,7 @@ CREATE TABLE radius.usage_interval (
     output_octets  bigint NOT NULL DEFAULT 0,
     seconds        bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (username, interval_start, entitlement_id)
-);
+) WITH (fillfactor = 70);
 
 -- How far the meter has read each node's journal segments; moves in the transaction that applies the records.
 CREATE TABLE radius.journal_position (
