@@ -6,11 +6,13 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 from rich.console import Console
 
 from benchmarks import tables
+from benchmarks.report import write_report
 from benchmarks.results import RESULTS, Result
 from benchmarks.rounds import Effort
 from benchmarks.saying import say
@@ -18,6 +20,7 @@ from benchmarks.scenario import SCENARIOS, Sizes
 from herotill.errors import Refused
 
 CLAIMS = ("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", "storm", "cut")
+SOME_DATA, MUCH_DATA, QUICK_DATA = (10_000, 100_000), (200_000, 1_000_000), Sizes(2_000, 10_000)
 
 
 @click.command()
@@ -27,40 +30,55 @@ CLAIMS = ("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", 
 @click.option(
     "--ports", default=64, show_default=True, help="Source ports, with one packet in flight on each."
 )
-@click.option("--accounts", default=10_000, show_default=True, help="Accounts in the database.")
-@click.option("--sessions", default=100_000, show_default=True, help="Closed sessions in the database.")
+@click.option("--accounts", type=int, help="Accounts in the database; default 10,000, of flat 200,000.")
+@click.option(
+    "--sessions", type=int, help="Closed sessions in the database; default 100,000, of flat 1,000,000."
+)
 @click.option(
     "--scenarios", help=f"Only these, by comma, where a claim can do with fewer: {', '.join(SCENARIOS)}."
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Where to write the JSON; default benchmarks/results."
+    "--output", type=click.Path(path_type=Path), help="Where to write the JSON (of all: a directory)."
 )
 @click.option("--quick", is_flag=True, help="Short runs and little data: does it work?")
-def main(name: str, scenarios: str | None, output: Path | None, **chosen: float) -> None:
+def main(name: str, scenarios: str | None, output: Path | None, **chosen: Any) -> None:
     """Measure one claim (or all), print the table, write the JSON. `report` makes README.md and the plots of it."""
     signal.signal(signal.SIGTERM, _end)
+    if name == "report":
+        say(f"README.md shows {', '.join(write_report()) or 'nothing yet'}")
+        return
     names = tuple(scenarios.split(",")) if scenarios else None
     try:
         for claim in CLAIMS if name == "all" else (name,):
-            _measure(claim, _effort(chosen), names, output)
+            _measure(claim, effort_for(claim, chosen), names, _path(claim, name, output))
     except Refused as refused:
         raise click.ClickException(str(refused)) from None
 
 
-def _effort(chosen: dict[str, float]) -> Effort:
+def effort_for(claim: str, chosen: dict[str, Any]) -> Effort:
+    """Return what was chosen, and otherwise what suits the claim: flatness is about history."""
+    accounts, sessions = MUCH_DATA if claim == "flat" else SOME_DATA
+    sizes = Sizes(
+        chosen["accounts"] or accounts, sessions if chosen["sessions"] is None else chosen["sessions"]
+    )
     if chosen["quick"]:
-        return Effort(1.0, 1, int(chosen["ports"]), Sizes(2_000, 10_000), quick=True)
-    sizes = Sizes(int(chosen["accounts"]), int(chosen["sessions"]))
-    return Effort(chosen["seconds"], int(chosen["rounds"]), int(chosen["ports"]), sizes)
+        return Effort(1.0, 1, chosen["ports"], QUICK_DATA, quick=True)
+    return Effort(chosen["seconds"], chosen["rounds"], chosen["ports"], sizes)
 
 
-def _measure(claim: str, effort: Effort, names: tuple[str, ...] | None, output: Path | None) -> None:
+def _path(claim: str, name: str, output: Path | None) -> Path:
+    """For `all`, --output is a directory."""
+    if output is None:
+        return RESULTS / f"{claim}.json"
+    return output / f"{claim}.json" if name == "all" else output
+
+
+def _measure(claim: str, effort: Effort, names: tuple[str, ...] | None, path: Path) -> None:
     say(f"== {claim}")
     module = importlib.import_module(f"benchmarks.claims.{claim}")
     result: Result = module.run(effort, names) if names else module.run(effort)
     document = result.as_json()
     tables.show(document, Console(width=200 if not sys.stdout.isatty() else None))
-    path = output or RESULTS / f"{claim}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
     say(f"written: {path}")

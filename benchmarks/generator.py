@@ -91,7 +91,7 @@ class Load:
 
     def closed(self, seconds: float) -> "Load":
         """Keep one packet in flight on every source port; the next goes out when the answer is in."""
-        with _undisturbed():
+        with undisturbed():
             cpu, start = time.process_time(), time.perf_counter()
             self._run_closed(start + seconds)
             self._seconds = min(seconds, (self._received_at[-1] if self._received_at else start) - start)
@@ -103,7 +103,7 @@ class Load:
     def open(self, rate: float) -> "Load":
         """Send all packets at times of a Poisson process, whether or not answers come."""
         gaps = random.Random(len(self._packets))
-        with _undisturbed():
+        with undisturbed():
             cpu, start = time.process_time(), time.perf_counter()
             due = start
             for index in range(len(self._packets)):
@@ -218,7 +218,8 @@ class Load:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
+    """Keep Python's garbage collector out of what is timed."""
     gc.collect()
     gc.disable()
     try:

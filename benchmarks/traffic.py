@@ -37,13 +37,16 @@ def logins(count: int, accounts: int, first: int = 0) -> list[bytes]:
     ]
 
 
-def sessions(count: int, accounts: int, interims: int = INTERIMS) -> list[bytes]:
-    """Make whole sessions of many subscribers at once: a Start, interims with growing counters, a Stop."""
+def sessions(count: int, accounts: int, first: int = 0, interims: int = INTERIMS) -> list[bytes]:
+    """Make whole sessions of many subscribers at once: a Start, interims with growing counters, a Stop.
+
+    The subscribers are those from number `first` on.
+    """
     run, now = next(_numbers), int(time.time())
     packets: list[bytes] = []
     waves = _waves(count, accounts, interims)
     for at, (number, wave, step) in enumerate(waves):
-        attributes = session_attributes(Subscriber(number), b"%04x%02x%07x" % (run, wave, number))
+        attributes = session_attributes(Subscriber(first + number), b"%04x%02x%07x" % (run, wave, number))
         status = START if step == 0 else STOP if step > interims else INTERIM
         usage = None if step == 0 else Usage(step * 300, step * 20_000, step * 180_000)
         packets.append(accounting_request(identifier(at), report(status, attributes, now + step, usage)))
