@@ -34,6 +34,7 @@ DAEMON_ROLE = "herotill_daemon"
 RADIUS_ROLE = "herotill_radius"
 SYSTEM_USER = "pgserver"  # runs PostgreSQL where we are root
 RADIUS_OS_USER = "freerad"
+USER_LOCK = Path("/run/herotill-user.lock")
 LONGEST_SOCKET_PATH = 107  # sun_path of struct sockaddr_un, without its NUL
 START_DEADLINE_SECONDS = 60.0
 
@@ -137,13 +138,16 @@ class EmbeddedPostgresql:
     def _system_user(self) -> str | None:
         if os.geteuid() != 0:
             return None
-        try:
-            pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            subprocess.run(
-                ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER),
-                check=True,
-            )
+        # One at a time, also between installations: useradd refuses to wait, and half a user is no user.
+        with USER_LOCK.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                pwd.getpwnam(SYSTEM_USER)
+            except KeyError:
+                subprocess.run(
+                    ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER),
+                    check=True,
+                )
         return SYSTEM_USER
 
     def _copied_programs(self, shipped: Path) -> Path:
@@ -205,10 +209,10 @@ class EmbeddedPostgresql:
 
     def _initialise(self) -> None:
         arguments = ("--auth=reject", "--encoding=UTF8", "--locale=C.UTF-8", "-U", OWNER_ROLE)
-        if self._run("initdb", *arguments, "-D", str(self.data_directory)).returncode != 0:
-            raise self._failure(
-                f"initdb failed; try it: {self._programs / 'initdb'} {' '.join(arguments)} -D DIRECTORY"
-            )
+        # initdb leaves nothing running, so unlike pg_ctl it can be listened to.
+        done = self._run("initdb", *arguments, "-D", str(self.data_directory), output=subprocess.PIPE)
+        if done.returncode != 0:
+            raise self._failure(f"initdb failed: {' | '.join(done.stdout.splitlines()[-6:])}")
 
     def _configuration(self) -> str:
         parameters = {
@@ -235,13 +239,15 @@ class EmbeddedPostgresql:
         if done.returncode != 0:
             raise self._failure(f"pg_ctl {action} failed")
 
-    def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        # Output goes nowhere: the server inherits pg_ctl's descriptors, and a pipe would never end.
+    def _run(
+        self, program: str, *arguments: str, output: int = subprocess.DEVNULL
+    ) -> "subprocess.CompletedProcess[str]":
+        # By default output goes nowhere: the server inherits pg_ctl's descriptors, and a pipe would never end.
         return subprocess.run(
             (str(self._programs / program), *arguments),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             cwd="/",  # the other user may not see ours
             user=self._system_user,
             check=False,
