@@ -26,10 +26,11 @@ python -m benchmarks report
 ```
 
 Each claim sets up a FreeRADIUS for each scenario and one PostgreSQL for all of them, so that they are tuned alike
-(`postgresql.py`, our `radiusd.conf`), on loopback, and removes everything afterwards. The scenarios take turns, and what is
-compared are medians of the ratios round by round. Scenarios: `null` (FreeRADIUS accepts and does nothing), `noop` (an empty
-Python hook where ours stands), `sql` (rlm_sql, enforcing nothing), `stock` (and the stock counter over radacct), `stock-indexed`
-(and the best index that has), `ours` (with `herotill serve --only meter` at work). The SQL scenarios do not log logins; ours does.
+(`postgresql.py`, our `radiusd.conf`), on loopback, and removes everything afterwards. The scenarios take turns, and what
+is compared are medians of the ratios round by round. Scenarios: `null` (FreeRADIUS accepts and does nothing), `noop` (an
+empty Python hook where ours stands), `sql` (rlm_sql, enforcing nothing), `stock` (and the stock counter over radacct),
+`stock-indexed` (and the best index that has), `ours` (with `herotill serve --only meter` at work). The SQL scenarios do not
+log logins; ours does.
 
 The load generator prepares packets beforehand, sends from many source ports, checks every reply (code, Identifier, Response
 Authenticator, Message-Authenticator), and shares the machine with what it measures; its CPU time stands in the tables. µs

@@ -15,6 +15,7 @@ from benchmarks.scenario import Scenario, running
 from benchmarks.traffic import sessions
 
 TITLE = "Accounting, journalled and metered"
+STEADY_RATE = 2_000.0
 NAMES = ("null", "noop", "sql", "stock-indexed", "ours")
 
 
@@ -24,7 +25,27 @@ def run(effort: Effort, names: tuple[str, ...] = NAMES) -> Result:
         runs = take_turns(
             scenarios, effort.rounds, lambda scenario, rate: turn(scenario, rate, effort), 3_000
         )
-    return Result("accounting", TITLE, settings(effort), runs, tuple(figures(runs)))
+        steady = [_steady(scenarios["ours"], effort) for _ in range(effort.rounds)] if "ours" in names else []
+    found = figures(runs) + _steady_figures(steady)
+    runs |= {f"ours at {STEADY_RATE:,.0f}/s": steady} if steady else {}
+    return Result("accounting", TITLE, settings(effort), runs, tuple(found))
+
+
+def _steady(ours: Scenario, effort: Effort) -> Run:
+    """Account at a rate that leaves the meter its share of the machine: two million subscribers at 1,000 s each."""
+    packets = sessions(int(STEADY_RATE * effort.seconds), effort.sizes.accounts)
+    return measure(
+        lambda: ours.account_at(packets, STEADY_RATE, effort.ports),
+        ACCOUNTING_RESPONSE,
+        ours.cpu,
+        ours.settle,
+    )
+
+
+def _steady_figures(steady: list[Run]) -> list[Figure]:
+    settled = max((run.settled_seconds for run in steady), default=float("nan"))
+    name = f"accounting at {STEADY_RATE:,.0f}/s: last record metered after, at most"
+    return [Figure(name, settled, "s", 1, None, at_least=False)] if steady else []
 
 
 def turn(scenario: Scenario, rate: float, effort: Effort) -> Run:
@@ -49,5 +70,7 @@ def figures(runs: Runs) -> list[Figure]:
             )
     if "ours" in runs:
         settled = median_of(run.settled_seconds for run in runs["ours"])
-        found.append(Figure("accounting: last record metered after", settled, "s", 1, None, at_least=False))
+        found.append(
+            Figure("accounting overrun: last record metered after", settled, "s", 1, None, at_least=False)
+        )
     return [*found, *generator_figures(runs)]

@@ -19,7 +19,7 @@ from benchmarks.scenario import Scenario, Sizes, running
 
 TITLE = "Everybody comes back at once"
 SUBSCRIBERS, NASES, OVER_SECONDS = 100_000, 100, 50.0
-QUICK_SUBSCRIBERS, QUICK_NASES, QUICK_SECONDS = 5_000, 10, 5.0
+QUICK_SUBSCRIBERS, QUICK_NASES, QUICK_SECONDS = 5_000, 100, 5.0
 USED_UP_EVERY, USED_UP_AT = 50, 7
 """Which subscribers have no quota left, and must be refused."""
 BIG_NAS = "127.2.0.1"
