@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -22,6 +23,7 @@ CONNECT_SECONDS = 3.0
 FIRST_CONNECTION_SECONDS = 0.09
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
+PAUSE_SECONDS = 0.02
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 """Run a statement with its parameters and return the rows."""
@@ -46,32 +48,37 @@ def _wait_with_deadline(connection: Any) -> None:
         poller.poll(left * 1000)
 
 
-class Database:
-    """Statements with a deadline, and notifications.
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the background thread calls."""
 
-    `on_notify(channel, payload, execute)` and `on_connect(execute)` are called from the background thread; the
-    latter after every (re)connection, before it counts as healthy.
-    """
+    notified: Callable[[str, str, Execute], None]
+    """Channel and payload of each notification."""
+    connected: Callable[[Execute], None]
+    """After every (re)connection, before it counts as healthy."""
+    idle: Callable[[Execute], bool]
+    """Between notifications; soon again while it returns True."""
+
+
+class Database:
+    """Statements with a deadline, and notifications."""
 
     def __init__(
         self,
         dsn: str,
         statement_timeout_ms: int,
-        on_notify: Callable[[str, str, Execute], None],
-        on_connect: Callable[[Execute], None],
+        callbacks: Callbacks,
         log: Callable[[str], None],
     ) -> None:
         self._dsn = dsn
         self._timeout_seconds = statement_timeout_ms / 1000
-        self._on_notify = on_notify
-        self._on_connect = on_connect
+        self._callbacks = callbacks
         self._log = log
         self._connection: Any = None
         self._listening: Any = None
         self._ready = threading.Event()
         self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
-        self._tried = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -98,14 +105,10 @@ class Database:
 
     def await_first_connection(self) -> None:
         """Give the connection a moment to come up, for the very first request only."""
-        if not self._tried:
-            self._ready.wait(FIRST_CONNECTION_SECONDS)
+        self._ready.wait(FIRST_CONNECTION_SECONDS)
 
     def _take_connection(self) -> Any:
         connection, self._connection = self._connection, None
-        if connection is None and not self._tried:
-            self.await_first_connection()
-            connection, self._connection = self._connection, None
         if connection is None:
             raise Unavailable("there is no connection to the database")
         return connection
@@ -134,7 +137,6 @@ class Database:
                 if not complained and not self._stopping:
                     self._log(f"the database is not available, retrying: {str(error).strip()}")
                     complained = True
-                self._tried = True
                 self._ready.set()
                 self._wait_to_retry()
         self._disconnect()
@@ -144,25 +146,24 @@ class Database:
         self._was_woken()
 
     def _connect_and_listen(self) -> None:
-        listening = self._connect("herotill listen")
+        listening = self._connect("herotill listen", HEARTBEAT_SECONDS)
         try:
             for channel in CHANNELS:
                 _execute(listening, f"LISTEN {channel}", (), CONNECT_SECONDS)
-            self._on_connect(_executor(listening))
+            self._callbacks.connected(_executor(listening))
         except BaseException:
             _close(listening)
             raise
-        self._connection = self._connect("herotill packet time")
+        self._connection = self._connect("herotill packet time", self._timeout_seconds)
         self._listening = listening
-        self._tried = True
         self._ready.set()
         self._listen(listening)
 
-    def _connect(self, application_name: str) -> Any:
+    def _connect(self, application_name: str, statement_timeout_seconds: float) -> Any:
         _deadline.at = time.monotonic() + CONNECT_SECONDS
         connection = psycopg2.connect(self._dsn, application_name=application_name)
         connection.autocommit = True
-        milliseconds = int(self._timeout_seconds * 1000)
+        milliseconds = int(statement_timeout_seconds * 1000)
         _execute(
             connection, f"SET statement_timeout = {milliseconds}; SET TimeZone = 'UTC'", (), CONNECT_SECONDS
         )
@@ -174,15 +175,23 @@ class Database:
         poller.register(listening.fileno(), select.POLLIN)
         poller.register(self._wake_descriptor, select.POLLIN)
         while not self._stopping:
-            if poller.poll(HEARTBEAT_SECONDS * 1000 / 2):
+            self._hear(listening, execute)
+            has_more = self._callbacks.idle(execute)
+            # What came with the answer to a statement does not make the socket readable again.
+            self._hear(listening, execute)
+            if poller.poll((PAUSE_SECONDS if has_more else HEARTBEAT_SECONDS / 2) * 1000):
                 listening.poll()
-            else:
+            elif not has_more:
                 _execute(listening, "SELECT 1", (), HEARTBEAT_SECONDS)
-            while listening.notifies:
-                notification = listening.notifies.pop(0)
-                self._on_notify(notification.channel, notification.payload, execute)
             if self._was_woken() and not self._stopping:
-                self._connection = self._connection or self._connect("herotill packet time")
+                self._connection = self._connection or self._connect(
+                    "herotill packet time", self._timeout_seconds
+                )
+
+    def _hear(self, listening: Any, execute: Execute) -> None:
+        while listening.notifies:
+            notification = listening.notifies.pop(0)
+            self._callbacks.notified(notification.channel, notification.payload, execute)
 
     def _disconnect(self) -> None:
         listening, self._listening = self._listening, None

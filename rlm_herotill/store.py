@@ -6,9 +6,11 @@ not applied is laid over it, as are logins accepted moments ago. Owns what is re
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import psycopg2.errors
 
 from herotill.accounting import NasRestart, Report, parse_accounting
 from herotill.class_token import verify_class
@@ -18,9 +20,11 @@ from herotill.overlay import lay_over, with_pending_logins, without_lost_session
 from herotill.sessions import Session
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
-from rlm_herotill.database import Database, Execute, changed_accounts
+from rlm_herotill.database import Callbacks, Database, Execute, changed_accounts
 from rlm_herotill.journal import Position
+from rlm_herotill.memory import SnapshotMemory
 from rlm_herotill.nas_file import remember_nases, remembered_nases
+from rlm_herotill.prewarming import Prewarming
 from rlm_herotill.settings import PacketTimeSettings
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
@@ -35,6 +39,7 @@ START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
 RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
 
 PENDING_LOGIN_LIFETIME = timedelta(seconds=60)
+PENDING_LIMIT = 50_000
 UNMETERED_LIMIT = 200_000
 
 Unmetered = tuple[Position, int, str, Sequence[Sequence[str]]]
@@ -47,7 +52,8 @@ class SnapshotStore:
     def __init__(self, settings: PacketTimeSettings, log: Callable[[str], None]) -> None:
         self._settings = settings
         self._log = log
-        self._snapshots: dict[str, AccountSnapshot | None] = {}
+        self._memory = SnapshotMemory(settings.snapshot_limit)
+        self._prewarming = Prewarming(self._memory, settings.snapshot_limit)
         self._loading: str | None = None
         self._loading_was_changed = False
         self._unmetered: dict[str, list[Unmetered]] = {}
@@ -57,7 +63,10 @@ class SnapshotStore:
         self._pending: dict[str, list[Session]] = {}
         self.nases = NasDirectory()
         self._database = Database(
-            settings.dsn, settings.statement_timeout_ms, self._notified, self._connected, log
+            settings.dsn,
+            settings.statement_timeout_ms,
+            Callbacks(self._notified, self._connected, self._idle),
+            log,
         )
         self._started = False
 
@@ -79,25 +88,30 @@ class SnapshotStore:
 
     def account(self, username: str, now: datetime) -> tuple[AccountSnapshot | None, bool]:
         """Return the account, and whether it came from memory. Raises Unavailable."""
-        if self._database.is_listening and username in self._snapshots:
-            return self._lay_over(username, self._snapshots[username], now), True
+        if self._database.is_listening and (snapshot := self._memory.fresh(username)) is not None:
+            return self._lay_over(username, snapshot, now), True
         return self.reload(username, now), False
 
     def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as it was known last, however long ago; None where nobody remembers it."""
-        return self._lay_over(username, self._snapshots.get(username), now)
+        return self._lay_over(username, self._memory.last_known(username), now)
 
     def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as the database has it now. Raises Unavailable."""
         self._loading, self._loading_was_changed = username, False
         try:
             document = self._load(username)
+            snapshot = None if document is None else snapshot_from_json(document)
+            # Unknown names are not kept: guesses must not push accounts out of memory.
+            if snapshot is None:
+                self._memory.forget(username)
+            else:
+                self._memory.keep(username, snapshot)
+            # Asked after keeping: a change is heard at any moment, by another thread.
+            if self._loading_was_changed:
+                self._memory.outdate(username)
         finally:
             self._loading = None
-        snapshot = None if document is None else snapshot_from_json(document)
-        # Unknown names are not kept: guesses must not push accounts out of memory.
-        if snapshot is not None and not self._loading_was_changed:
-            self._keep(username, snapshot)
         return self._lay_over(username, snapshot, now)
 
     def _load(self, username: str) -> dict[str, Any] | None:
@@ -112,12 +126,6 @@ class SnapshotStore:
             self._drop_metered(username, segment, offset)
         return document
 
-    def _keep(self, username: str, snapshot: AccountSnapshot) -> None:
-        while len(self._snapshots) >= self._settings.snapshot_limit > 0:
-            self._snapshots.pop(next(iter(self._snapshots)), None)
-        if self._settings.snapshot_limit:
-            self._snapshots[username] = snapshot
-
     def prepare(self, request: LoginRequest, step: Preparation, now: datetime) -> bool:
         """Commit one side effect of a login; say whether it changed anything. Raises Unavailable."""
         match step:
@@ -127,7 +135,7 @@ class SnapshotStore:
                 rows = self._database.execute(START_FIRST_USE, (grant_id, now))
             case ReserveSlice(grant_id, octets, until):
                 rows = self._database.execute(RESERVE_SLICE, (request.login_id, grant_id, octets, now, until))
-        self._snapshots.pop(request.username, None)
+        self._memory.outdate(request.username)
         return bool(rows[0][0])
 
     # -- what this node knows before the database does
@@ -161,7 +169,7 @@ class SnapshotStore:
         if request.calling_station_id:
             recent = [s for s in self._pending.get(request.username, ()) if _is_recent(s, now)]
             self._pending[request.username] = [*recent, _pending_session(request, now)]
-            if len(self._pending) > self._settings.snapshot_limit:
+            if len(self._pending) > PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
 
     def _lay_over(
@@ -193,8 +201,8 @@ class SnapshotStore:
 
     def _connected(self, execute: Execute) -> None:
         """What changed while nobody listened is unknown: start over."""
-        self._snapshots.clear()
-        self._loading_was_changed = True
+        self._outdate_all()
+        self._prewarming.begin()
         self._load_nases(execute(SELECT_NASES))
 
     def _load_nases(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -212,10 +220,31 @@ class SnapshotStore:
         elif channel == "herotill_usage":
             self._metered(json.loads(payload))
         else:
-            self._forget(changed_accounts(payload))
+            self._account_changed(changed_accounts(payload))
+
+    def _idle(self, execute: Execute) -> bool:
+        try:
+            return self._prewarming.load_page(execute, self._unmetered)
+        except psycopg2.errors.QueryCanceled:
+            self._prewarming.give_up()
+            self._log("the database is too slow to load accounts ahead of their logins")
+            return False
+
+    def _account_changed(self, usernames: list[str] | None) -> None:
+        """The books changed accounts: what was known last is wrong, in an outage too, so that it is loaded anew at once."""
+        if usernames is None:
+            self._outdate_all()
+            self._prewarming.begin()
+            return
+        for username in usernames:
+            self._note_change(username)
+            if self._memory.forget(username):
+                self._prewarming.want(username)
 
     def _metered(self, applied: dict[str, Any]) -> None:
-        self._forget(applied["accounts"])
+        for username in applied["accounts"]:
+            self._note_change(username)
+            self._memory.outdate(username)
         if applied["node"] != self._settings.node:
             return
         for username in applied["accounts"]:
@@ -224,21 +253,32 @@ class SnapshotStore:
     def _drop_metered(self, username: str, segment: str, offset: int) -> None:
         """Forget the records of one segment that are applied."""
         with self._unmetered_lock:
-            records = self._unmetered.pop(username, [])
-            kept = [record for record in records if record[0][0] != segment or record[0][1] > offset]
+            records = self._unmetered.get(username, ())
+            kept = [record for record in records if not _is_within(record[0], segment, offset)]
+            if self._memory.is_outdated(username):
+                self._note_stops(username, (one for one in records if _is_within(one[0], segment, offset)))
             self._unmetered_count -= len(records) - len(kept)
             if kept:
                 self._unmetered[username] = kept
+            else:
+                self._unmetered.pop(username, None)
 
-    def _forget(self, usernames: list[str] | None) -> None:
-        if usernames is None:
-            self._snapshots.clear()
+    def _note_stops(self, username: str, applied: Iterable[Unmetered]) -> None:
+        for _, _, nas_address, pairs in applied:
+            if first(pairs, "Acct-Status-Type") == "Stop":
+                self._memory.note_stop(username, (nas_address, first(pairs, "Acct-Session-Id")))
+
+    def _note_change(self, username: str) -> None:
+        if username == self._loading:
             self._loading_was_changed = True
-            return
-        for username in usernames:
-            self._snapshots.pop(username, None)
-            if username == self._loading:
-                self._loading_was_changed = True
+
+    def _outdate_all(self) -> None:
+        self._memory.outdate_all()
+        self._loading_was_changed = True
+
+
+def _is_within(position: Position, segment: str, offset: int) -> bool:
+    return position[0] == segment and position[1] <= offset
 
 
 def _as_time(microseconds: int) -> datetime:
