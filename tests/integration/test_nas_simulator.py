@@ -178,7 +178,7 @@ def test_radclient_disconnects_a_session(settings: NasSettings) -> None:
             assert isinstance(outcome, Accepted)
             session = outcome.session
             assert "Session-Context-Not-Found" in await radclient(
-                nas, "disconnect", 'Acct-Session-Id = "other"'
+                nas, "disconnect", 'Acct-Session-Id = "other", Message-Authenticator = 0x00'
             )
             who = f'Acct-Session-Id = "{session.identity.acct_session_id}", Message-Authenticator = 0x00'
             assert "CoA-ACK" in await radclient(nas, "coa", f'{who}, Mikrotik-Rate-Limit = "64k/64k"')
