@@ -1,9 +1,9 @@
 """`python -m benchmarks NAME`: one claim, or all of them."""
 
 import importlib
-import json
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,12 +47,38 @@ def main(name: str, scenarios: str | None, output: Path | None, **chosen: Any) -
     if name == "report":
         say(f"README.md shows {', '.join(write_report()) or 'nothing yet'}")
         return
-    names = tuple(scenarios.split(",")) if scenarios else None
+    names = _names(scenarios)
+    failed = [
+        claim
+        for claim in (CLAIMS if name == "all" else (name,))
+        if not _succeeds(claim, effort_for(claim, chosen), names, _path(claim, name, output, chosen["quick"]))
+    ]
+    if name == "all" and output is None and not chosen["quick"]:
+        write_report()
+    if failed:
+        raise click.ClickException(f"not measured: {', '.join(failed)}")
+
+
+def _names(scenarios: str | None) -> tuple[str, ...] | None:
+    if scenarios is None:
+        return None
+    names = tuple(scenarios.split(","))
+    for name in names:
+        if name not in SCENARIOS:
+            raise click.BadParameter(f"{name!r}: the scenarios are {', '.join(SCENARIOS)}")
+    return names
+
+
+def _succeeds(claim: str, effort: Effort, names: tuple[str, ...] | None, path: Path | None) -> bool:
+    """Measure one claim; what goes wrong with it does not keep the others from being measured."""
     try:
-        for claim in CLAIMS if name == "all" else (name,):
-            _measure(claim, effort_for(claim, chosen), names, _path(claim, name, output))
+        _measure(claim, effort, names, path)
     except Refused as refused:
         raise click.ClickException(str(refused)) from None
+    except Exception:
+        say(traceback.format_exc())
+        return False
+    return True
 
 
 def effort_for(claim: str, chosen: dict[str, Any]) -> Effort:
@@ -66,22 +92,22 @@ def effort_for(claim: str, chosen: dict[str, Any]) -> Effort:
     return Effort(chosen["seconds"], chosen["rounds"], chosen["ports"], sizes)
 
 
-def _path(claim: str, name: str, output: Path | None) -> Path:
-    """For `all`, --output is a directory."""
+def _path(claim: str, name: str, output: Path | None, quick: bool) -> Path | None:
+    """For `all`, --output is a directory; a quick run's figures are not kept unless that is said."""
     if output is None:
-        return RESULTS / f"{claim}.json"
+        return None if quick else RESULTS / f"{claim}.json"
     return output / f"{claim}.json" if name == "all" else output
 
 
-def _measure(claim: str, effort: Effort, names: tuple[str, ...] | None, path: Path) -> None:
+def _measure(claim: str, effort: Effort, names: tuple[str, ...] | None, path: Path | None) -> None:
     say(f"== {claim}")
     module = importlib.import_module(f"benchmarks.claims.{claim}")
     result: Result = module.run(effort, names) if names else module.run(effort)
     document = result.as_json()
     tables.show(document, Console(width=200 if not sys.stdout.isatty() else None))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    say(f"written: {path}")
+    if path is not None:
+        result.write(path)
+        say(f"written: {path}")
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

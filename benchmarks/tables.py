@@ -52,7 +52,8 @@ def figure_rows(figures: Sequence[Mapping[str, Any]]) -> Rows:
             f"{sign} {number(figure[key])}" if figure[key] is not None else ""
             for key in ("target", "stretch")
         ]
-        measured = f"{number(figure['value'])} {figure['unit']}".strip()
+        value = number(figure["value"])
+        measured = f"{value} {figure['unit']}".strip() if value else "never"
         rows.append([figure["name"], measured, *marks, figure["verdict"]])
     return rows
 

@@ -75,6 +75,12 @@ def test_tables_show_what_was_measured_and_the_mark() -> None:
     assert figure_rows(document["figures"])[1] == ["a", "0.52 x", "≥ 0.40", "≥ 0.60", "pass"]
 
 
+def test_what_never_happened_is_said_to_have_never_happened() -> None:
+    figures = [Figure("all online", nan, "s", 60, at_least=False).as_json()]
+
+    assert figure_rows(figures)[1] == ["all online", "never", "≤ 60", "", "miss"]
+
+
 def test_markdown_has_a_rule_below_the_heading() -> None:
     assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
 
