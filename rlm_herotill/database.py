@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
 CHANNELS = ("herotill_account", "herotill_nas", "herotill_usage")
 CONNECT_SECONDS = 3.0
-FIRST_CONNECTION_SECONDS = 0.09
+FIRST_CONNECTION_SECONDS = 0.06
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
+SERVER_SHARE_OF_TIMEOUT = 0.85
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 """Run a statement with its parameters and return the rows."""
@@ -79,12 +81,14 @@ class Database:
         self._ready = threading.Event()
         self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
+        self._complained = False
+        self._is_in_doubt = False  # a statement was not answered: perhaps nothing will be heard either
         self._thread: threading.Thread | None = None
 
     @property
     def is_listening(self) -> bool:
         """Whether changes in the database would be heard: only then may memory accept a login."""
-        return self._listening is not None
+        return self._listening is not None and not self._is_in_doubt
 
     def start(self) -> None:
         """Start the background thread. Called by the first request, never by instantiate, which `-C` runs too."""
@@ -97,10 +101,18 @@ class Database:
         connection = self._take_connection()
         try:
             rows = _execute(connection, statement, parameters, self._timeout_seconds)
+        except psycopg2.errors.QueryCanceled as error:
+            self._give_back(connection)
+            raise Unavailable(str(error).strip()) from error
         except (Unavailable, psycopg2.Error) as error:
+            self._is_in_doubt = True
             self._discard(connection)
             raise Unavailable(str(error).strip()) from error
-        self._connection = connection
+        except BaseException:
+            # Nothing was sent: the parameters cannot be said in SQL.
+            self._give_back(connection)
+            raise
+        self._give_back(connection)
         return rows
 
     def await_first_connection(self) -> None:
@@ -112,6 +124,12 @@ class Database:
         if connection is None:
             raise Unavailable("there is no connection to the database")
         return connection
+
+    def _give_back(self, connection: Any) -> None:
+        if self._connection is None:
+            self._connection = connection
+        else:
+            _close(connection)
 
     def _discard(self, connection: Any) -> None:
         _close(connection)
@@ -127,19 +145,19 @@ class Database:
             return False
 
     def _keep_connected(self) -> None:
-        complained = False
         while not self._stopping:
             try:
                 self._connect_and_listen()
-                complained = False
-            except (Unavailable, psycopg2.Error, OSError) as error:
-                self._disconnect()
-                if not complained and not self._stopping:
+            except Exception as error:
+                # Whatever it was: a thread that is gone while memory counts as fresh would accept for ever.
+                self._stop_listening()
+                if not self._complained and not self._stopping:
                     self._log(f"the database is not available, retrying: {str(error).strip()}")
-                    complained = True
+                    self._complained = True
                 self._ready.set()
                 self._wait_to_retry()
-        self._disconnect()
+        self._stop_listening()
+        self._replace_connection(None)
 
     def _wait_to_retry(self) -> None:
         select.select([self._wake_descriptor], [], [], RETRY_SECONDS)
@@ -151,13 +169,19 @@ class Database:
             for channel in CHANNELS:
                 _execute(listening, f"LISTEN {channel}", (), CONNECT_SECONDS)
             self._callbacks.connected(_executor(listening))
+            self._connect_for_hooks()
         except BaseException:
             _close(listening)
             raise
-        self._connection = self._connect("herotill packet time", self._timeout_seconds)
-        self._listening = listening
+        self._listening, self._complained, self._is_in_doubt = listening, False, False
         self._ready.set()
         self._listen(listening)
+
+    def _connect_for_hooks(self) -> None:
+        # The server gives up first, where it is only slow: then the connection is sound.
+        self._replace_connection(
+            self._connect("herotill packet time", self._timeout_seconds * SERVER_SHARE_OF_TIMEOUT)
+        )
 
     def _connect(self, application_name: str, statement_timeout_seconds: float) -> Any:
         _deadline.at = time.monotonic() + CONNECT_SECONDS
@@ -184,21 +208,26 @@ class Database:
             elif not has_more:
                 _execute(listening, "SELECT 1", (), HEARTBEAT_SECONDS)
             if self._was_woken() and not self._stopping:
-                self._connection = self._connection or self._connect(
-                    "herotill packet time", self._timeout_seconds
-                )
+                _execute(listening, "SELECT 1", (), HEARTBEAT_SECONDS)
+                self._hear(listening, execute)
+                self._connect_for_hooks()
+                self._is_in_doubt = False
 
     def _hear(self, listening: Any, execute: Execute) -> None:
         while listening.notifies:
             notification = listening.notifies.pop(0)
             self._callbacks.notified(notification.channel, notification.payload, execute)
 
-    def _disconnect(self) -> None:
+    def _stop_listening(self) -> None:
+        """Close what listens only: the hooks' own connection may be sound, and then memory is not needed."""
         listening, self._listening = self._listening, None
-        connection, self._connection = self._connection, None
-        for open_connection in (listening, connection):
-            if open_connection is not None:
-                _close(open_connection)
+        if listening is not None:
+            _close(listening)
+
+    def _replace_connection(self, connection: Any) -> None:
+        replaced, self._connection = self._connection, connection
+        if replaced is not None:
+            _close(replaced)
 
     def stop(self) -> None:
         """End the background thread and close both connections."""

@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "nas.json"
+COLUMNS = 4
+"""Of SELECT_NASES."""
 
 
 def remember_nases(directory: Path, rows: Sequence[Sequence[Any]]) -> None:
     """Write the rows, appearing whole or not at all. Raises OSError."""
-    text = json.dumps([list(row) for row in rows])
+    text = json.dumps([list(row) for row in rows]).encode()
     path = directory / FILE_NAME
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and path.read_bytes() == text:
         return
     directory.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    fresh.unlink(missing_ok=True)  # with whatever mode it had
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(text)
     fresh.replace(path)
 
@@ -33,4 +36,8 @@ def remembered_nases(directory: Path) -> list[list[Any]]:
         rows = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return rows if isinstance(rows, list) else []
+    return rows if isinstance(rows, list) and all(_is_nas(row) for row in rows) else []
+
+
+def _is_nas(row: object) -> bool:
+    return isinstance(row, list) and len(row) == COLUMNS and all(isinstance(value, str) for value in row)

@@ -74,10 +74,10 @@ class SnapshotStore:
         """Connect, from the first request on: that one waits for the NASes and accounts to be within reach."""
         if not self._started:
             self._started = True
+            # Before the database's thread runs: what it finds replaces this.
+            self.nases = NasDirectory(remembered_nases(self._settings.journal_directory))
             self._database.start()
             self._database.await_first_connection()
-            if not self._database.is_listening:
-                self.nases = NasDirectory(remembered_nases(self._settings.journal_directory))
 
     def stop(self) -> None:
         """Close everything."""
@@ -215,6 +215,14 @@ class SnapshotStore:
             self._log(f"NAS {name!r} is neither an address nor a network (RFC 4632); it is ignored")
 
     def _notified(self, channel: str, payload: str, execute: Execute) -> None:
+        try:
+            self._hear(channel, payload, execute)
+        except (ValueError, TypeError, KeyError):
+            # Any role may NOTIFY anything.
+            self._log(f"a notification on {channel} cannot be read; every account is read anew")
+            self._account_changed(None)
+
+    def _hear(self, channel: str, payload: str, execute: Execute) -> None:
         if channel == "herotill_nas":
             self._load_nases(execute(SELECT_NASES))
         elif channel == "herotill_usage":

@@ -147,6 +147,15 @@ def test_memory_accepts_nobody_while_changes_are_not_heard(
     assert not store.account("student-1", NOW)[1]
 
 
+@pytest.mark.parametrize("channel", ["account", "usage"])
+@pytest.mark.parametrize("payload", ["{", '{"accounts": 1}', "[[]]", "7"])
+def test_a_notification_nobody_understands_may_have_changed_anything(
+    store: SnapshotStore, database: FakeDatabase, channel: str, payload: str
+) -> None:
+    store._notified(f"herotill_{channel}", payload, no_statement)
+    assert not store.account("student-1", NOW)[1]
+
+
 def test_what_changed_while_nobody_listened_is_unknown(store: SnapshotStore, database: FakeDatabase) -> None:
     store._connected(lambda *_arguments: [])
     assert not store.account("student-1", NOW)[1]
