@@ -154,9 +154,7 @@ class Load:
                         idle.append(descriptor)
             if now - swept_at > 0.5:
                 swept_at = now
-                idle += [
-                    at for at, since in busy.items() if now - since > NAS_TIMEOUT_SECONDS and at not in idle
-                ]
+                idle += _overdue(busy, idle, now)
         self._next = following
 
     def _run_open(self) -> None:
@@ -215,6 +213,11 @@ class Load:
         """Yield each answer: the index of its packet, when it came (perf_counter), its octets."""
         for (index, reply), received in zip(self._replies, self._received_at, strict=True):
             yield index, received, reply
+
+
+def _overdue(busy: dict[int, float], idle: Sequence[int], now: float) -> list[int]:
+    """Return the source ports whose packet is given up, so that the next may go out."""
+    return [at for at, since in busy.items() if now - since > NAS_TIMEOUT_SECONDS and at not in idle]
 
 
 @contextmanager
