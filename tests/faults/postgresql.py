@@ -2,12 +2,24 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlm_herotill import database as packet_time
 from sync_daemon.embedded_postgresql import EmbeddedPostgresql
+
+PATIENCE_SECONDS = 60
+
+
+def be_patient() -> None:
+    """Let this thread wait for PostgreSQL: a hook called in it before has set a deadline.
+
+    The deadline holds for the whole process once a Database has started, as it should in FreeRADIUS.
+    """
+    packet_time._deadline.at = time.monotonic() + PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -19,10 +31,12 @@ class Fragile:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Be away: whoever connects is refused at once."""
+        be_patient()
         self.cluster.stop()
         try:
             yield
         finally:
+            be_patient()
             self.cluster.start()
 
     @contextmanager
@@ -38,6 +52,7 @@ class Fragile:
         """Be there again, whatever was done."""
         if self._postmaster() is not None:
             self._signal(signal.SIGCONT)
+        be_patient()
         self.cluster.start()
 
     def _signal(self, number: signal.Signals) -> None:
