@@ -189,7 +189,11 @@ class Database:
         connection.autocommit = True
         milliseconds = int(statement_timeout_seconds * 1000)
         _execute(
-            connection, f"SET statement_timeout = {milliseconds}; SET TimeZone = 'UTC'", (), CONNECT_SECONDS
+            connection,
+            # Compiling a statement that reads a dozen rows takes longer than reading them.
+            f"SET statement_timeout = {milliseconds}; SET TimeZone = 'UTC'; SET jit = off",
+            (),
+            CONNECT_SECONDS,
         )
         return connection
 

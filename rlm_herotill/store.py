@@ -167,8 +167,13 @@ class SnapshotStore:
     def note_login(self, request: LoginRequest, now: datetime) -> None:
         """Count an accepted login as a session until its Start arrives, so that two at once cannot both be the last."""
         if request.calling_station_id:
-            recent = [s for s in self._pending.get(request.username, ()) if _is_recent(s, now)]
-            self._pending[request.username] = [*recent, _pending_session(request, now)]
+            device = request.calling_station_id
+            others = [
+                session
+                for session in self._pending.get(request.username, ())
+                if session.calling_station_id != device and _is_recent(session, now)
+            ]
+            self._pending[request.username] = [*others, _pending_session(request, now)]
             if len(self._pending) > PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from herotill.journal import Damaged, Record, decode_lines
 
-SEGMENT_PATTERN = "*.journal"
+SEGMENT_SUFFIX = ".journal"
 CHUNK_OCTETS = 512 * 1024
 
 
@@ -38,16 +38,26 @@ class JournalReader:
         """Return what is new behind `positions`, up to CHUNK_OCTETS, oldest segment first."""
         chunks: list[Chunk] = []
         room = CHUNK_OCTETS
-        for path in sorted(self._directory.glob(SEGMENT_PATTERN)):
+        segments = self._unfinished_segments()
+        for name, size in segments:
             if room <= 0:
                 break
-            if path.name in self._finished:
-                continue
-            chunk = self._read_segment(path, positions.get(path.name, 0), room)
+            if size == positions.get(name, 0) and name == segments[-1][0]:
+                continue  # the usual case: nothing new, and its writer is at work
+            chunk = self._read_segment(self._directory / name, positions.get(name, 0), room)
             if chunk is not None:
                 chunks.append(chunk)
                 room -= chunk.end - chunk.start
         return chunks
+
+    def _unfinished_segments(self) -> list[tuple[str, int]]:
+        """Return names and sizes, oldest first."""
+        with os.scandir(self._directory) as entries:
+            return sorted(
+                (entry.name, entry.stat().st_size)
+                for entry in entries
+                if entry.name.endswith(SEGMENT_SUFFIX) and entry.name not in self._finished
+            )
 
     def _read_segment(self, path: Path, start: int, room: int) -> Chunk | None:
         is_complete = _is_released(path)  # asked before reading: what is read then is all there is
