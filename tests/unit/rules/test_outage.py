@@ -35,7 +35,7 @@ def seconds(snapshot: AccountSnapshot) -> int | None:
     return decision.reply.session_timeout_seconds
 
 
-def test_last_known_is_what_a_policy_says_that_says_nothing() -> None:
+def test_r34_last_known_is_what_a_policy_says_that_says_nothing() -> None:
     assert ServicePolicy().outage is Outage.LAST_KNOWN
     assert ServicePolicy().to_mapping() == {}
     assert ServicePolicy.from_mapping({"outage": "open"}).outage is Outage.OPEN
@@ -50,13 +50,13 @@ def test_last_known_is_what_a_policy_says_that_says_nothing() -> None:
         ([begun(quota_seconds=7)], 7),
     ],
 )
-def test_last_known_lets_in_who_was_fine_and_never_for_longer_than_was_left(
+def test_r34_last_known_lets_in_who_was_fine_and_never_for_longer_than_was_left(
     grants: list[Any], expected: int
 ) -> None:
     assert seconds(known(Outage.LAST_KNOWN, *grants)) == expected
 
 
-def test_last_known_changes_nothing_of_the_reply_but_how_long_it_holds() -> None:
+def test_r34_last_known_changes_nothing_of_the_reply_but_how_long_it_holds() -> None:
     policy = ServicePolicy(download_bits_per_second=9_000_000, address_pool="homes")
     usual = known(
         Outage.LAST_KNOWN,
@@ -81,11 +81,11 @@ def test_last_known_changes_nothing_of_the_reply_but_how_long_it_holds() -> None
         ),
     ],
 )
-def test_last_known_refuses_who_was_refused_before(changes: dict[str, Any], reason: Reason) -> None:
+def test_r34_last_known_refuses_who_was_refused_before(changes: dict[str, Any], reason: Reason) -> None:
     assert decided(account(**changes)) == Reject(reason)
 
 
-def test_a_restricted_session_of_an_outage_is_short_too() -> None:
+def test_r34_a_restricted_session_of_an_outage_is_short_too() -> None:
     ended = begun(expires_at=at(-1), policy=ServicePolicy(at_expiry=Ending.POOL, restricted_pool="walled"))
     assert seconds(known(Outage.LAST_KNOWN, ended)) == SECONDS
 
@@ -95,7 +95,7 @@ def test_a_restricted_session_of_an_outage_is_short_too() -> None:
     [grant(), begun(quota_octets=10, policy=ServicePolicy(sharing=Sharing.STRICT))],
     ids=["first use", "slice"],
 )
-def test_last_known_cannot_commit_anything_and_says_that_it_is_a_disturbance(unstarted: Any) -> None:
+def test_r34_last_known_cannot_commit_anything_and_says_that_it_is_a_disturbance(unstarted: Any) -> None:
     assert decided(known(Outage.LAST_KNOWN, unstarted)) == Reject(Reason.UNAVAILABLE)
 
 
@@ -104,7 +104,7 @@ def test_r17_an_allocation_is_given_after_the_outage_and_keeps_nobody_from_what_
     assert seconds(known(Outage.LAST_KNOWN, begun(), allocation=ALLOCATION)) == SECONDS
 
 
-def test_closed_refuses_everybody() -> None:
+def test_r34_closed_refuses_everybody() -> None:
     assert decided(known(Outage.CLOSED, begun())) == Reject(Reason.UNAVAILABLE)
 
 
@@ -117,7 +117,7 @@ def test_closed_refuses_everybody() -> None:
         {"status": AccountStatus.SUSPENDED, "kind": AccountKind.MONTHLY},
     ],
 )
-def test_open_lets_in_whoever_knows_the_password_on_the_account_s_own_policy(
+def test_r34_open_lets_in_whoever_knows_the_password_on_the_account_s_own_policy(
     changes: dict[str, Any],
 ) -> None:
     policy = ServicePolicy(outage=Outage.OPEN, download_bits_per_second=1_000_000, max_sessions=1)
@@ -130,6 +130,6 @@ def test_open_lets_in_whoever_knows_the_password_on_the_account_s_own_policy(
 
 
 @pytest.mark.parametrize("outage", [Outage.OPEN, Outage.LAST_KNOWN])
-def test_a_disabled_account_is_refused_whatever_its_group_says(outage: Outage) -> None:
+def test_r34_a_disabled_account_is_refused_whatever_its_group_says(outage: Outage) -> None:
     disabled = known(outage, begun(), status=AccountStatus.DISABLED)
     assert decided(disabled) == Reject(Reason.DISABLED)
