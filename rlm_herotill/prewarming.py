@@ -5,7 +5,8 @@ picture only. Runs in the database's thread; a hook waits for it no longer than 
 """
 
 import itertools
-from collections.abc import Container
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from rlm_herotill.database import Execute
 from rlm_herotill.memory import SnapshotMemory
@@ -14,17 +15,33 @@ SELECT_LIVE_ACCOUNTS = """
     SELECT DISTINCT username FROM radius.session WHERE stopped_at IS NULL ORDER BY username LIMIT %s
 """
 # As text: it is parsed when a login needs it.
+# With the positions of the same moment: what the meter has applied by then is not laid over these accounts again.
 SELECT_SNAPSHOTS = """
-    SELECT name, radius.account_snapshot(name)::text FROM unnest(%s::text[]) AS wanted (name)
+    SELECT name, radius.account_snapshot(name)::text, (
+        SELECT json_object_agg(segment, read_offset) FROM radius.journal_position
+        WHERE node = %s AND segment = ANY(%s))
+    FROM unnest(%s::text[]) AS wanted (name)
 """
 PAGE_ACCOUNTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Journalled:
+    """What this node has journalled and the meter, as far as is known, has not applied."""
+
+    node: str
+    segments_of: Callable[[Iterable[str]], list[str]]
+    """The segments with records of these accounts."""
+    drop: Callable[[str, str, int], None]
+    """Forget an account's records of a segment up to an offset: they are applied."""
 
 
 class Prewarming:
     """What is still to be loaded, in order."""
 
-    def __init__(self, memory: SnapshotMemory, limit: int) -> None:
+    def __init__(self, memory: SnapshotMemory, limit: int, journalled: Journalled) -> None:
         self._memory = memory
+        self._journalled = journalled
         self._limit = limit
         self._wanted: dict[str, None] = {}
         self._begins = False
@@ -44,33 +61,35 @@ class Prewarming:
         self._wanted.clear()
         self._begins = False
 
-    def load_page(self, execute: Execute, unmetered: Container[str]) -> bool:
-        """Load the next accounts, if any; say whether there are more.
-
-        What of `unmetered` the database has applied is not known here, so that those accounts are left to their logins.
-        """
+    def load_page(self, execute: Execute) -> bool:
+        """Load the next accounts, if any; say whether there are more."""
         if self._begins:
             self._begins = False
             live = [row[0] for row in execute(SELECT_LIVE_ACCOUNTS, (self._limit,))]
             for username in (*live, *self._memory.outdated_names()):
                 self.want(username)
         elif self._wanted:
-            self._load(execute, unmetered)
+            self._load(execute)
         return bool(self._wanted)
 
-    def _load(self, execute: Execute, unmetered: Container[str]) -> None:
+    def _load(self, execute: Execute) -> None:
         page = list(itertools.islice(self._wanted, PAGE_ACCOUNTS))
         for username in page:
             del self._wanted[username]
-        rows: list[tuple[str, str | None]] = []
         names = self._memory.begin_page(page)
+        found: list[tuple[str, str]] = []
         try:
-            rows = [(name, document) for name, document in execute(SELECT_SNAPSHOTS, (names,))]
+            segments = self._journalled.segments_of(names)
+            for name, document, positions in execute(
+                SELECT_SNAPSHOTS, (self._journalled.node, segments, names)
+            ):
+                for segment, offset in (positions or {}).items():
+                    self._journalled.drop(name, segment, offset)
+                if document is not None:
+                    found.append((name, document))
         finally:
-            found = [(name, document) for name, document in rows if document and name not in unmetered]
             has_room = self._memory.keep_page(found)
-        for name, document in rows:
-            if document is None:
-                self._memory.forget(name)
+        for name in set(names).difference(name for name, _ in found):
+            self._memory.forget(name)
         if not has_room:
             self.give_up()

@@ -24,7 +24,7 @@ from rlm_herotill.database import Callbacks, Database, Execute, changed_accounts
 from rlm_herotill.journal import Position
 from rlm_herotill.memory import SnapshotMemory
 from rlm_herotill.nas_file import remember_nases, remembered_nases
-from rlm_herotill.prewarming import Prewarming
+from rlm_herotill.prewarming import Journalled, Prewarming
 from rlm_herotill.settings import PacketTimeSettings
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
@@ -53,7 +53,8 @@ class SnapshotStore:
         self._settings = settings
         self._log = log
         self._memory = SnapshotMemory(settings.snapshot_limit)
-        self._prewarming = Prewarming(self._memory, settings.snapshot_limit)
+        journalled = Journalled(settings.node, self._segments_of, self._drop_metered)
+        self._prewarming = Prewarming(self._memory, settings.snapshot_limit, journalled)
         self._loading: str | None = None
         self._loading_was_changed = False
         self._unmetered: dict[str, list[Unmetered]] = {}
@@ -119,12 +120,15 @@ class SnapshotStore:
         if not records:
             document: dict[str, Any] | None = self._database.execute(SELECT_SNAPSHOT, (username,))[0][0]
             return document
-        segments = sorted({record[0][0] for record in list(records)})
-        parameters = (username, self._settings.node, segments)
+        parameters = (username, self._settings.node, self._segments_of([username]))
         document, positions = self._database.execute(SELECT_SNAPSHOT_AND_POSITIONS, parameters)[0]
         for segment, offset in (positions or {}).items():
             self._drop_metered(username, segment, offset)
         return document
+
+    def _segments_of(self, usernames: Iterable[str]) -> list[str]:
+        """Return the journal segments with records of these accounts that are not known to be metered."""
+        return sorted({one[0][0] for name in usernames for one in list(self._unmetered.get(name, ()))})
 
     def prepare(self, request: LoginRequest, step: Preparation, now: datetime) -> bool:
         """Commit one side effect of a login; say whether it changed anything. Raises Unavailable."""
@@ -237,7 +241,7 @@ class SnapshotStore:
 
     def _idle(self, execute: Execute) -> bool:
         try:
-            return self._prewarming.load_page(execute, self._unmetered)
+            return self._prewarming.load_page(execute)
         except psycopg2.errors.QueryCanceled:
             self._prewarming.give_up()
             self._log("the database is too slow to load accounts ahead of their logins")
@@ -251,7 +255,7 @@ class SnapshotStore:
             return
         for username in usernames:
             self._note_change(username)
-            if self._memory.forget(username):
+            if self._memory.forget(username) or username == self._loading:
                 self._prewarming.want(username)
 
     def _metered(self, applied: dict[str, Any]) -> None:

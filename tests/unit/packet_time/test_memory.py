@@ -8,7 +8,7 @@ import pytest
 from herotill.snapshot import AccountSnapshot, AccountStatus
 from rlm_herotill import prewarming
 from rlm_herotill.memory import STOPS_REMEMBERED, SnapshotMemory
-from rlm_herotill.prewarming import SELECT_LIVE_ACCOUNTS, Prewarming
+from rlm_herotill.prewarming import SELECT_LIVE_ACCOUNTS, Journalled, Prewarming
 from tests.unit.rules.build import NAS, account, session
 
 
@@ -142,14 +142,18 @@ class Books:
     def execute(self, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         if statement == SELECT_LIVE_ACCOUNTS:
             return [(name,) for name in self.live[: parameters[0]]]
-        self.asked.append(list(parameters[0]))
-        return [(name, None if name in self.unknown else document(name)) for name in parameters[0]]
+        node, segments, names = parameters
+        self.asked.append(list(names))
+        positions = dict.fromkeys(segments, 100) or None
+        assert node == "node-1"
+        return [(name, None if name in self.unknown else document(name), positions) for name in names]
 
 
-def prewarmed(memory: SnapshotMemory, books: Books, limit: int = 10, unmetered: tuple[str, ...] = ()) -> None:
-    warming = Prewarming(memory, limit)
+def prewarmed(memory: SnapshotMemory, books: Books, limit: int = 10, **journalled: Any) -> None:
+    known: dict[str, Any] = {"segments_of": lambda _names: [], "drop": lambda *_: None} | journalled
+    warming = Prewarming(memory, limit, Journalled("node-1", **known))
     warming.begin()
-    while warming.load_page(books.execute, unmetered):
+    while warming.load_page(books.execute):
         pass
 
 
@@ -165,10 +169,16 @@ def test_accounts_with_live_sessions_and_outdated_ones_are_loaded_in_pages(
     assert all(memory.fresh(name) for name in ("anna", "bob", "cy"))
 
 
-def test_an_account_with_unmetered_reports_is_left_to_its_login() -> None:
-    memory = SnapshotMemory(10)
-    prewarmed(memory, Books("anna", "bob"), unmetered=("anna",))
-    assert (memory.fresh("anna") is None, memory.fresh("bob") is None) == (True, False)
+def test_what_the_meter_had_applied_when_a_page_was_read_is_not_laid_over_it() -> None:
+    memory, dropped = SnapshotMemory(10), list[tuple[str, str, int]]()
+    prewarmed(
+        memory,
+        Books("anna", "bob"),
+        segments_of=lambda names: ["1.journal"] if "anna" in names else [],
+        drop=lambda *record: dropped.append(record),
+    )
+    assert dropped == [("anna", "1.journal", 100), ("bob", "1.journal", 100)]
+    assert memory.fresh("anna") is not None
 
 
 def test_an_account_that_is_gone_is_forgotten() -> None:

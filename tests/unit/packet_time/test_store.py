@@ -183,18 +183,24 @@ def test_r34_what_the_books_changed_is_not_remembered_as_it_was(
 def test_r34_what_the_books_changed_is_read_at_once_for_an_outage_that_follows(
     store: SnapshotStore, database: FakeDatabase
 ) -> None:
+    note_interim(store, 100, 1000)
+    note_interim(store, 200, 5000)
     hears(store, "account", ["student-1", "nobody we know"])
     asked: list[Any] = []
 
     def execute(_statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        asked.extend(parameters[0])
-        return [(name, document(name, "disabled")) for name in parameters[0]]
+        node, segments, names = parameters
+        assert (node, segments) == ("node-1", ["1.journal"])
+        asked.extend(names)
+        return [(name, document(name, "disabled"), {"1.journal": 100}) for name in names]
 
     store._idle(execute)
     assert asked == ["student-1"]
     known = store.remembered("student-1", NOW)
     assert known is not None
     assert known.status is AccountStatus.DISABLED
+    fields: Any = store
+    assert [record[0][1] for record in fields._unmetered["student-1"]] == [200]
 
 
 def test_a_database_too_slow_to_load_ahead_is_not_taken_for_lost(
