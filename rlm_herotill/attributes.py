@@ -21,6 +21,8 @@ SOURCE = "Tmp-String-0"
 """Where unlang puts the packet's source address; see sites-available/herotill."""
 SECTION = "Tmp-String-1"
 """Where unlang says from which section it calls, where one hook serves several."""
+DECIDED: ReplyPair = ("Tmp-String-3", ":=", "decided")
+"""Tells unlang that post-auth need not ask again."""
 LOGIN_ID = "Tmp-String-2"
 """Where authorize leaves the login id for post-auth."""
 
@@ -56,6 +58,8 @@ class AccessRequest:
     username: str
     calling_station_id: str
     called_station_id: str
+    is_one_of_many: bool = False
+    """One round of a conversation (EAP, RFC 3579): only its end is a login."""
 
 
 def first(pairs: Iterable[Sequence[str]], name: str) -> str:
@@ -82,6 +86,7 @@ def parse_access_request(pairs: Pairs) -> AccessRequest:
         found.get("User-Name", ""),
         found.get("Calling-Station-Id", ""),
         found.get("Called-Station-Id", ""),
+        "EAP-Message" in found,
     )
 
 

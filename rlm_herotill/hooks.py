@@ -69,7 +69,7 @@ def _authorize(node: _Node, pairs: Pairs) -> Result:
         return _dynamic_client(node, pairs)
     found = node.desk.authorize(pairs)
     # Message-Authenticator is in the reply already, first: sites-available/herotill puts it there.
-    lists = {"config": found.passwords, "request": found.request_pairs}
+    lists = {"config": found.passwords, "request": found.request_pairs, "reply": found.reply}
     return (radiusd.RLM_MODULE_OK if found.is_known else radiusd.RLM_MODULE_NOTFOUND), lists
 
 

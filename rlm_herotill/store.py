@@ -181,6 +181,11 @@ class SnapshotStore:
             if len(self._pending) > PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
 
+    def forget_login(self, request: LoginRequest) -> None:
+        """Take back `note_login`: the password was wrong."""
+        pending = self._pending.get(request.username, [])
+        self._pending[request.username] = [s for s in pending if s.login_id != request.login_id]
+
     def _lay_over(
         self, username: str, snapshot: AccountSnapshot | None, now: datetime
     ) -> AccountSnapshot | None:

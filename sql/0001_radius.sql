@@ -297,6 +297,7 @@ CREATE TABLE radius.login_outcome (
     calling_station_id text NOT NULL DEFAULT '',
     node               text NOT NULL
 );
+CREATE INDEX login_outcome_login ON radius.login_outcome (login_id);
 CREATE INDEX login_outcome_user ON radius.login_outcome (username, occurred_at DESC);
 
 -- What packet time did that the books must record: a first use, a pre-allocation. Booked by the daemon, once each.

@@ -101,6 +101,7 @@ def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
         record.nas_address,
         body["calling"],
         body["called"],
+        bool(body.get("corrects")),
     )
 
 

@@ -15,7 +15,12 @@ OUTCOME = (
 )  # fmt: skip
 
 # The password column stays empty (rule R36).
-RADPOSTAUTH = ("username", "reply", "calledstationid", "callingstationid", "authdate")
+RADPOSTAUTH = ("username", "reply", "calledstationid", "callingstationid", "authdate", "class")
+
+CORRECT_OUTCOME = (
+    "UPDATE radius.login_outcome SET accepted = false, reason = %(reason)s WHERE login_id = %(login_id)s"
+)
+CORRECT_RADPOSTAUTH = "UPDATE radius.radpostauth SET reply = 'Access-Reject' WHERE class = %(login_id)s"
 
 QUARANTINE = """
     INSERT INTO radius.accounting_quarantine (node, segment, segment_offset, reason, record) VALUES %s
@@ -46,10 +51,33 @@ class LoginOutcome:
     nas_address: str
     calling_station_id: str
     called_station_id: str
+    corrects: bool = False
+    """Takes back an accept of the same login: the password was wrong."""
 
 
 def write_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
     """Write logins to radpostauth and, with their reasons, to login_outcome, which radpostauth has no column for."""
+    known, corrections = _corrected(outcomes)
+    _insert_outcomes(cursor, known, node)
+    for correction in corrections:
+        wanted = {"login_id": correction.login_id, "reason": correction.reason}
+        cursor.execute(CORRECT_OUTCOME, wanted)
+        cursor.execute(CORRECT_RADPOSTAUTH, wanted)
+
+
+def _corrected(outcomes: Iterable[LoginOutcome]) -> tuple[list[LoginOutcome], list[LoginOutcome]]:
+    """Return the outcomes with corrections of their own batch made, and the corrections of earlier ones."""
+    known: dict[str, LoginOutcome] = {}
+    corrections: list[LoginOutcome] = []
+    for outcome in outcomes:
+        if outcome.corrects and outcome.login_id not in known:
+            corrections.append(outcome)
+        else:
+            known[outcome.login_id] = outcome
+    return list(known.values()), corrections
+
+
+def _insert_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
     if not outcomes:
         return
     reasons = [
@@ -73,6 +101,7 @@ def write_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) 
             o.called_station_id,
             o.calling_station_id,
             o.occurred_at,
+            o.login_id,
         )
         for o in outcomes
     ]
