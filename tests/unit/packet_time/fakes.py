@@ -71,6 +71,9 @@ class FakeStore:
     def note_login(self, request: LoginRequest, now: datetime) -> None:
         self.logged_in.append(request.login_id)
 
+    def forget_login(self, request: LoginRequest) -> None:
+        self.logged_in.remove(request.login_id)
+
 
 class FakeJournal:
     """Records in a list; a full disk when told."""

@@ -57,8 +57,15 @@ def test_the_meter_waits_for_a_segment_as_long_as_its_writer_lives(
         assert reader.read(positions) == []
     assert reader.remove_old(0) == []
     writer.close()
-    assert reader.read(positions) == []
-    assert len(reader.remove_old(-1)) == 1
+    successor = JournalWriter(tmp_path / "journal", Fdatasync.NEVER)
+    try:
+        append(successor, "carl")
+        (chunk,) = reader.read(positions)
+        positions[chunk.segment] = chunk.end
+        assert reader.read(positions) == []
+        assert len(reader.remove_old(-1)) == 1
+    finally:
+        successor.close()
 
 
 def test_a_full_segment_is_followed_by_another(

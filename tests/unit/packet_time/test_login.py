@@ -14,7 +14,7 @@ from herotill.policy import Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill import login
-from rlm_herotill.attributes import ACCEPT_UNSEEN, LOGIN_ID, SOURCE, Pairs
+from rlm_herotill.attributes import ACCEPT_UNSEEN, DECIDED, LOGIN_ID, SOURCE, Pairs
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
 from rlm_herotill.settings import PacketTimeSettings
@@ -48,7 +48,11 @@ class Desk:
         return (*pairs, *((name, value) for name, _, value in found.request_pairs))
 
     def log_in(self, pairs: Pairs = REQUEST) -> Answer:
-        return self.desk.authenticated(self.authorize(pairs))
+        """Send the right password; post-auth is asked only where authorize has not decided (sites-available/herotill)."""
+        found = self.desk.authorize(pairs)
+        if DECIDED in found.request_pairs:
+            return Answer(True, found.reply)
+        return self.desk.authenticated((*pairs, *((name, value) for name, _, value in found.request_pairs)))
 
     def reason(self) -> str:
         ((_, reason),) = self.journal.outcomes()
@@ -139,11 +143,37 @@ def test_a_refusal_from_memory_is_believed_only_after_the_database_was_asked() -
 def test_an_accept_from_memory_needs_no_database() -> None:
     desk = Desk(student())
     desk.remember()
-    pairs = desk.authorize()
-    desk.store.is_down = True
-    assert desk.desk.authenticated(pairs).accepted
+    desk.store.accounts.clear()
+    assert desk.log_in().accepted
     assert desk.complaints == []
     assert desk.reason() == "accepted"
+
+
+def test_an_ordinary_login_is_decided_in_authorize_and_a_wrong_password_takes_it_back() -> None:
+    desk = Desk(student())
+    pairs = desk.authorize()
+    assert DECIDED[0] in dict(pairs)
+    assert len(desk.store.logged_in) == 1
+    assert message(desk.desk.rejected(pairs)) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
+    assert desk.store.logged_in == []
+    assert desk.journal.outcomes() == [(True, "accepted"), (False, "bad-credentials")]
+    accepted, corrected = (body for _, _, _, body in desk.journal.records)
+    assert accepted["login"] == corrected["login"]
+    assert ("corrects" in accepted, corrected["corrects"]) == (False, True)
+
+
+def test_what_must_be_committed_or_refused_waits_until_the_password_was_right() -> None:
+    for one in (student(grants=()), student(grants=(grant(),))):
+        found = Desk(one).desk.authorize(REQUEST)
+        assert DECIDED not in found.request_pairs
+        assert found.reply == ()
+
+
+def test_a_round_of_a_conversation_is_no_login_yet() -> None:
+    desk = Desk(student())
+    found = desk.desk.authorize((*REQUEST, ("EAP-Message", "0x02")))
+    assert DECIDED not in found.request_pairs
+    assert desk.journal.outcomes() == []
 
 
 def test_a_deleted_account_is_unknown() -> None:
@@ -192,9 +222,8 @@ def test_a_login_that_does_not_settle_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_journal_nobody_is_let_in() -> None:
     desk = Desk(student())
-    pairs = desk.authorize()
     desk.journal.is_full = True
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNAVAILABLE]
     assert desk.store.logged_in == []
 
 
@@ -231,6 +260,7 @@ def test_r34_last_known_lets_in_who_was_fine_for_a_short_time() -> None:
     desk = in_outage()
     found = desk.desk.authorize(REQUEST)
     assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
+    assert DECIDED not in found.request_pairs
     answer = desk.log_in()
     assert said(answer)["Session-Timeout"] == "600"
     assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
