@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from sync_daemon.embedded_postgresql import closed_to_others
 from sync_daemon.freeradius_install_render import Listening, PacketTimeValues
 from sync_daemon.settings import Settings
 
-PROGRAM = "freeradius"
+# It lies in /usr/sbin, where an ordinary user of Debian does not look.
+PROGRAM = shutil.which("freeradius", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") or "freeradius"
 OLDEST = (3, 2, 1)
 # They hand every value Python returns on as empty (freeradius-server#5891, fixed by 58bafac6e5).
 BROKEN = ((3, 2, 9), (3, 2, 10))

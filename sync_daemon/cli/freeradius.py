@@ -106,6 +106,7 @@ def uninstall(application: Application, raddb: Path, dry_run: bool, yes: bool) -
 def private(application: Application, /, directory: Path, **chosen: Unpack[Chosen]) -> None:
     """Make a FreeRADIUS of your own: no root, nothing of /etc/freeradius, started by you."""
     from sync_daemon import freeradius_install_apply as apply  # noqa: PLC0415 - slow to import
+    from sync_daemon import freeradius_install_probe as probe  # noqa: PLC0415
 
     directory = directory.expanduser().absolute()
     plan = apply.install_private(directory, _values(application, chosen, ("127.0.0.1", "::1")))
@@ -114,7 +115,7 @@ def private(application: Application, /, directory: Path, **chosen: Unpack[Chose
     reason = apply.check_with_freeradius(directory / "raddb")
     if reason is not None:
         raise Refused(f"FreeRADIUS refuses the configuration: {reason}", "freeradius")
-    click.echo(f"Start it: freeradius -f -l {directory}/log/radius.log -d {directory}/raddb")
+    click.echo(f"Start it: {probe.PROGRAM} -f -l {directory}/log/radius.log -d {directory}/raddb")
 
 
 def _values(application: Application, chosen: Chosen, everywhere: tuple[str, str]) -> "PacketTimeValues":
