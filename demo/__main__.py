@@ -40,11 +40,12 @@ def _run(console: Console, json_file: Path | None, keep: bool) -> bool:
     stage = Stage()
     report = Report(console)
     failure: Exception | None = None
+    parting_words = ""
     try:
         ticket = set_up(stage, report)
         asyncio.run(play(stage, report, ticket))
         if keep:
-            _keep(stage, console)
+            parting_words = _keep(stage)
     except (UnexpectedOutcome, StageError, TimeoutError) as error:
         failure = error
         _show_logs(stage, console)
@@ -59,6 +60,7 @@ def _run(console: Console, json_file: Path | None, keep: bool) -> bool:
     if json_file is not None:
         report.write_json(json_file)
     _conclude(console, report, failure)
+    console.print(parting_words, markup=False, soft_wrap=True)
     return failure is None
 
 
@@ -85,13 +87,14 @@ def _show_logs(stage: Stage, console: Console) -> None:
             console.print(f"{log.name} ends:\n{log.read_text(errors='replace')[-2000:]}", markup=False)
 
 
-def _keep(stage: Stage, console: Console) -> None:
+def _keep(stage: Stage) -> str:
+    """Leave everything running and return how to talk to it."""
     stage.herotill("sell", "six-gib", "--to", "student-1", "--key", "kept")
     stage.keep()
     password = PASSWORDS["student-1"]
     pairs = f"User-Name=student-1,User-Password={password},Calling-Station-Id=02-00-00-00-00-01,Message-Authenticator=0x00"
-    console.print(
-        f"""It is still running, in {stage.directory}. student-1 has another 6 GiB. Talk to it:
+    return f"""
+It is still running, in {stage.directory}. student-1 has another 6 GiB. Talk to it:
 
   echo "{pairs}" | radclient -x 127.0.0.1:{stage.auth_port} auth "{NAS_SECRET}"
   export HEROTILL_STATE={stage.state}
@@ -99,11 +102,7 @@ def _keep(stage: Stage, console: Console) -> None:
   herotill explain student-1
   herotill-nas --help        (server 127.0.0.1, ports {stage.auth_port} and {stage.acct_port})
 
-Stop it:  scripts/demo --stop {stage.directory}
-""",
-        markup=False,
-        soft_wrap=True,
-    )
+Stop it:  scripts/demo --stop {stage.directory}"""
 
 
 if __name__ == "__main__":
