@@ -14,6 +14,14 @@ SELECT_NASES = "SELECT nasname, shortname, type, secret FROM radius.nas ORDER BY
 FOUND_LIMIT = 100_000
 
 
+def network_of(nasname: str) -> IPv4Network | IPv6Network | None:
+    """Return the network a nasname means, an address being one of itself; None where it means nothing."""
+    try:
+        return ip_network(nasname.strip(), strict=False)
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Nas:
     """One row of the nas table; its name may be an address or a network."""
@@ -33,9 +41,8 @@ class NasDirectory:
         nases: list[Nas] = []
         self.unusable: list[str] = []
         for nasname, shortname, nas_type, secret in rows:
-            try:
-                network = ip_network(nasname.strip(), strict=False)
-            except ValueError:
+            network = network_of(nasname)
+            if network is None:
                 self.unusable.append(nasname)
                 continue
             nases.append(Nas(network, shortname, nas_type, secret, dialect_for(nas_type)))

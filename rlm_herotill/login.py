@@ -96,7 +96,6 @@ class LoginDesk:
         self._store = store
         self._journal = journal
         self._settings = settings
-        self._class_secret = settings.class_secret
         self._complain = complain
         self._in_flight: dict[str, Login] = {}
 
@@ -217,7 +216,7 @@ class LoginDesk:
 
     def _accept(self, login: Login, rows: Sequence[Row], decision: Accept) -> Answer:
         request = login.request
-        token = sign_class(self._class_secret, ClassToken(request.login_id, request.username))
+        token = sign_class(self._settings.class_secret, ClassToken(request.login_id, request.username))
         reply = spread_interim_interval(decision.reply, request.login_id)
         pairs: list[ReplyPair] = [("Class", ":=", "0x" + token.encode().hex())]
         pairs += checked_pairs(

@@ -7,7 +7,6 @@ import logging
 import select
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg2
@@ -18,7 +17,7 @@ from sqlalchemy.orm import Session as BillingSession
 
 from billing.events import BATCH_SIZE, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
-from herotill.grants import grant_end
+from herotill.grants import with_end_written
 from sync_daemon.database import billing_engine, connect, radius_url
 from sync_daemon.grant_rows import write_ended
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
@@ -71,14 +70,11 @@ def _expire_accounts(cursor: Cursor, usernames: Sequence[str], now: datetime) ->
     accounts = load_accounts(cursor, usernames)
     sessions = load_live_sessions(cursor, usernames)
     for account in accounts.values():
-        for grant in list(account.grants.values()):
-            end = None if grant.ended_at is not None else grant_end(grant, now)
-            if end is not None:
-                account.grants[grant.grant_id] = replace(grant, ended_at=now, ended_reason=end)
-        write_ended(cursor, account.grants.values())
+        grants = [with_end_written(grant, now) for grant in account.grants.values()]
+        write_ended(cursor, grants)
         if account.kind is not None:
             live = [session for session in sessions if session.username == account.username]
-            request_cuts(cursor, cuts_at_end(account.kind, account.grants.values(), live, now), now)
+            request_cuts(cursor, cuts_at_end(account.kind, grants, live, now), now)
     cursor.execute(NOTIFY_ACCOUNTS, (sorted(accounts),))
 
 

@@ -4,6 +4,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -29,9 +30,9 @@ _numbers = itertools.count(1)
 RunHerotill = Callable[..., Result]
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[EmbeddedPostgresql]:
-    """One private PostgreSQL, with a migrated template database."""
+@contextmanager
+def migrated_cluster() -> Iterator[EmbeddedPostgresql]:
+    """A private PostgreSQL with a migrated template database, stopped and removed at the end."""
     # Not tmp_path: the path of a unix socket must be short, and PostgreSQL's OS user must reach it.
     directory = Path(tempfile.mkdtemp(prefix="herotill-test-"))
     postgresql = EmbeddedPostgresql(directory, IN_A_HURRY)
@@ -45,6 +46,13 @@ def cluster() -> Iterator[EmbeddedPostgresql]:
     finally:
         postgresql.stop()
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgresql]:
+    """The PostgreSQL of this test process."""
+    with migrated_cluster() as postgresql:
+        yield postgresql
 
 
 @pytest.fixture

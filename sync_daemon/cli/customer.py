@@ -21,6 +21,7 @@ from sync_daemon.cli.parameters import (
     password_options,
     policy_options,
     search_option,
+    with_options,
     yes_option,
 )
 
@@ -50,9 +51,7 @@ _contact_options = [
 
 
 def _with_contact(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_contact_options):
-        command = option(command)
-    return command
+    return with_options(command, _contact_options)
 
 
 @click.group()

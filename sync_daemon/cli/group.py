@@ -33,6 +33,7 @@ from sync_daemon.cli.parameters import (
     limit_option,
     policy_options,
     search_option,
+    with_options,
     yes_option,
 )
 
@@ -72,9 +73,7 @@ def _allocation_options(command: Any) -> Any:
         click.option("--counting", type=choice_of(Counting), help="Which octets count; default sum."),
         click.option("--time-zone", help="Whose midnight begins a period; default that of the settings."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 @click.group()

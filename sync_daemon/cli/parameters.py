@@ -3,7 +3,7 @@
 import functools
 import getpass
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +90,13 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option, (field, kind, text) in reversed(_POLICY_OPTIONS.items()):
         decorated = click.option(option, field, type=kind, help=text)(decorated)
     return decorated
+
+
+def with_options(command: Callable[..., Any], options: Sequence[Any]) -> Callable[..., Any]:
+    """Give a command these click options; `--help` shows them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from sync_daemon.cli.parameters import (
     parse_day_or_time,
     policy_options,
     search_option,
+    with_options,
     yes_option,
 )
 
@@ -78,9 +79,7 @@ def _terms_options(command: Any) -> Any:
         click.option("--counting", type=choice_of(Counting), help="Which octets count; default sum."),
         click.option("--priority", type=WHOLE_NEEDED, help="Lower burns first; default 100."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 @click.group()

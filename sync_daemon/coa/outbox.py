@@ -10,11 +10,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from herotill.nas import network_of
 from sync_daemon.coa.packets import Action
 
 CHANNEL = "herotill_coa"
@@ -257,11 +258,8 @@ def _target(
 
 
 def _match_length(address: IpAddress, nasname: str) -> int | None:
-    try:
-        network = ip_network(nasname.strip(), strict=False)
-    except ValueError:
-        return None
-    return network.prefixlen if address in network else None
+    network = network_of(nasname)
+    return network.prefixlen if network is not None and address in network else None
 
 
 def _row(record: AttemptRecord) -> dict[str, object]:

@@ -1,17 +1,14 @@
 """What the tests of faults share: a PostgreSQL of their own that can be stopped and paused, and servers that start late."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sync_daemon import database
-from sync_daemon.embedded_postgresql import OWNER_ROLE, EmbeddedPostgresql
+from sync_daemon.embedded_postgresql import EmbeddedPostgresql
 from sync_daemon.settings import Settings
-from tests.conftest import IN_A_HURRY, TEMPLATE
+from tests.conftest import migrated_cluster
 from tests.faults.postgresql import Fragile
 from tests.integration.conftest import INSERT_NAS, NAS_SECRET
 from tests.integration.freeradius import Freeradius
@@ -22,18 +19,8 @@ from tests.integration.workers import Workers
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[EmbeddedPostgresql]:
     """A PostgreSQL nobody else uses."""
-    directory = Path(tempfile.mkdtemp(prefix="herotill-fault-"))
-    postgresql = EmbeddedPostgresql(directory, IN_A_HURRY)
-    try:
-        postgresql.start()
-        postgresql.create_database(TEMPLATE)
-        owner_url = postgresql.url(OWNER_ROLE, TEMPLATE)
-        database.upgrade(owner_url)
-        database.allow_logins(owner_url)
+    with migrated_cluster() as postgresql:
         yield postgresql
-    finally:
-        postgresql.stop()
-        shutil.rmtree(directory)
 
 
 @pytest.fixture
