@@ -89,19 +89,22 @@ class SnapshotStore:
 
     def account(self, username: str, now: datetime) -> tuple[AccountSnapshot | None, bool]:
         """Return the account, and whether it came from memory. Raises Unavailable."""
+        # Before the snapshot: what the meter applies from now on, another thread drops, and this snapshot has not got it.
+        records = self._unmetered.get(username, [])
         if self._database.is_listening and (snapshot := self._memory.fresh(username)) is not None:
-            return self._lay_over(username, snapshot, now), True
+            return self._lay_over(snapshot, records, now), True
         return self.reload(username, now), False
 
     def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as it was known last, however long ago; None where nobody remembers it."""
-        return self._lay_over(username, self._memory.last_known(username), now)
+        records = self._unmetered.get(username, [])
+        return self._lay_over(self._memory.last_known(username), records, now)
 
     def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as the database has it now. Raises Unavailable."""
         self._loading, self._loading_was_changed = username, False
         try:
-            document = self._load(username)
+            document, records = self._load(username)
             snapshot = None if document is None else snapshot_from_json(document)
             # Unknown names are not kept: guesses must not push accounts out of memory.
             if snapshot is None:
@@ -113,18 +116,19 @@ class SnapshotStore:
                 self._memory.outdate(username)
         finally:
             self._loading = None
-        return self._lay_over(username, snapshot, now)
+        return self._lay_over(snapshot, records, now)
 
-    def _load(self, username: str) -> dict[str, Any] | None:
-        records = self._unmetered.get(username)
+    def _load(self, username: str) -> tuple[dict[str, Any] | None, Sequence[Unmetered]]:
+        """Return the account and the journalled records that it does not hold yet, of one moment."""
+        records = self._unmetered.get(username, [])
         if not records:
-            document: dict[str, Any] | None = self._database.execute(SELECT_SNAPSHOT, (username,))[0][0]
-            return document
+            return self._database.execute(SELECT_SNAPSHOT, (username,))[0][0], ()
         parameters = (username, self._settings.node, self._segments_of([username]))
         document, positions = self._database.execute(SELECT_SNAPSHOT_AND_POSITIONS, parameters)[0]
         for segment, offset in (positions or {}).items():
             self._drop_metered(username, segment, offset)
-        return document
+            records = [record for record in records if not _is_within(record[0], segment, offset)]
+        return document, records
 
     def _segments_of(self, usernames: Iterable[str]) -> list[str]:
         """Return the journal segments with records of these accounts that are not known to be metered."""
@@ -187,15 +191,15 @@ class SnapshotStore:
         self._pending[request.username] = [s for s in pending if s.login_id != request.login_id]
 
     def _lay_over(
-        self, username: str, snapshot: AccountSnapshot | None, now: datetime
+        self, snapshot: AccountSnapshot | None, records: Sequence[Unmetered], now: datetime
     ) -> AccountSnapshot | None:
         if snapshot is None:
             return None
-        if (records := self._unmetered.get(username)) is not None:
-            snapshot = lay_over(snapshot, self._reports(username, records))
+        if records:
+            snapshot = lay_over(snapshot, self._reports(snapshot.username, records))
         if self._restarted_at:
             snapshot = without_lost_sessions(snapshot, self._restarted_at)
-        if (pending := self._pending.get(username)) is not None:
+        if (pending := self._pending.get(snapshot.username)) is not None:
             snapshot = with_pending_logins(snapshot, [s for s in pending if _is_recent(s, now)])
         return snapshot
 

@@ -231,6 +231,23 @@ def test_what_is_metered_is_laid_over_no_more(store: SnapshotStore) -> None:
     assert (fields._unmetered, fields._unmetered_count) == ({}, 0)
 
 
+def test_what_is_metered_between_taking_a_snapshot_and_laying_over_is_not_lost(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_interim(store, 100, 1000)
+    fresh = store._memory.fresh
+
+    def taken_just_before_the_meter_is_heard(username: str) -> AccountSnapshot | None:
+        snapshot = fresh(username)
+        hears(store, "usage", metered(100))
+        return snapshot
+
+    monkeypatch.setattr(store._memory, "fresh", taken_just_before_the_meter_is_heard)
+    snapshot = seen(store)
+    assert snapshot.grants[0].used_octets == 1000
+    assert [session.login_id for session in snapshot.sessions] == ["login-1"]
+
+
 def test_r34_a_session_whose_stop_was_metered_before_the_outage_is_over(
     store: SnapshotStore, database: FakeDatabase
 ) -> None:
