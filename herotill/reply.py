@@ -75,13 +75,17 @@ def limits_for(counting: Counting, total: int, input_octets: int, output_octets:
             return (None, input_octets, None)
 
 
-def run_seconds(run: Sequence[Grant], now: datetime) -> int | None:
-    """Return how long a session on these grants may last: until the last ends, or their seconds are used."""
+def run_bounds(run: Sequence[Grant], now: datetime) -> tuple[int | None, datetime | None]:
+    """Return the session seconds a run leaves and when its last grant ends; None is unbounded."""
     quotas = [grant.remaining_seconds for grant in run]
     ends = [grant_ends_at(grant, now) for grant in run]
     seconds = None if None in quotas else sum(quota for quota in quotas if quota is not None)
-    ends_at = None if None in ends else max(end for end in ends if end is not None)
-    return seconds_left(seconds, ends_at, now)
+    return seconds, None if None in ends else max(end for end in ends if end is not None)
+
+
+def run_seconds(run: Sequence[Grant], now: datetime) -> int | None:
+    """Return how long a session on these grants may last: until the last ends, or their seconds are used."""
+    return seconds_left(*run_bounds(run, now), now)
 
 
 def seconds_left(quota_seconds: int | None, ends_at: datetime | None, now: datetime) -> int | None:
