@@ -47,6 +47,7 @@ class Dialect:
     input_is_upload: bool = True
 
 
+_TIMED_FIELDS = ("session_timeout_seconds", "interim_interval_seconds")
 _REPLY_FIELDS = frozenset(field.name for field in fields(Reply))
 
 
@@ -112,6 +113,11 @@ def render(dialect: Dialect, reply: Reply) -> list[Pair]:
     return pairs
 
 
+def render_timed(dialect: Dialect, reply: Reply) -> list[Pair]:
+    """Return those of the reply's attributes that differ from login to login: how long, and how often to report."""
+    return [pair for saying, say in _timed(dialect) for pair in say(saying, reply)]
+
+
 def render_live(dialect: Dialect, reply: Reply) -> list[Pair]:
     """Return the attributes a CoA may carry to change a running session to this reply."""
     return [pair for saying, say in _compiled(dialect) if saying.live for pair in say(saying, reply)]
@@ -123,6 +129,11 @@ _Say = Callable[[Saying, Reply], list[Pair]]
 @cache
 def _compiled(dialect: Dialect) -> tuple[tuple[Saying, _Say], ...]:
     return tuple((saying, _way_of(saying)) for saying in dialect.sayings)
+
+
+@cache
+def _timed(dialect: Dialect) -> tuple[tuple[Saying, _Say], ...]:
+    return tuple(one for one in _compiled(dialect) if one[0].field in _TIMED_FIELDS)
 
 
 def _way_of(saying: Saying) -> _Say:
