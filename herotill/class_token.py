@@ -7,8 +7,8 @@ reported with it.
 """
 
 import hmac
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 _PREFIX = "HT1"
 _PREFIX_WITHOUT_NAME = "HT2"
@@ -16,8 +16,7 @@ _SIGNATURE_OCTETS = 10
 MAX_CLASS_OCTETS = 253
 
 
-@dataclass(frozen=True, slots=True)
-class ClassToken:
+class ClassToken(NamedTuple):
     """What a verified Class says: which login, of which account."""
 
     login_id: str

@@ -7,7 +7,7 @@ slice of a strict grant) it answers Prepare; packet time commits that, loads the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from herotill.allocation import allocation_due
 from herotill.grants import Grant, GrantEnd, burn_order, grant_end, grant_ends_at
@@ -30,8 +30,7 @@ RESERVATION_CLAIM_SECONDS = 300
 """A slice whose session never reports is free again after this (RFC 8506 §8.56 speaks of twice the validity)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoginRequest:
+class LoginRequest(NamedTuple):
     """What the rules need to know of an Access-Request. `login_id` is ours: one for each login."""
 
     username: str

@@ -127,13 +127,18 @@ def throttled_reply(policy: ServicePolicy) -> Reply:
 
 
 def spread_interim_interval(reply: Reply, login_id: str) -> Reply:
-    """Return the reply with its interim interval moved by up to a tenth, so that NASes do not march in step.
-
-    RFC 2869 §5.16: at least 60 seconds.
-    """
+    """Return the reply with its interim interval spread."""
     interval = reply.interim_interval_seconds
     if interval is None:
         return reply
-    tenth = interval // 10
-    spread = interval - tenth + crc32(login_id.encode()) % (2 * tenth + 1)
-    return replace(reply, interim_interval_seconds=max(60, spread))
+    return replace(reply, interim_interval_seconds=spread_interval(interval, login_id))
+
+
+def spread_interval(interval_seconds: int, login_id: str) -> int:
+    """Return an interval moved by up to a tenth, so that NASes do not march in step.
+
+    RFC 2869 §5.16: at least 60 seconds.
+    """
+    tenth = interval_seconds // 10
+    spread = interval_seconds - tenth + crc32(login_id.encode()) % (2 * tenth + 1)
+    return max(60, spread)

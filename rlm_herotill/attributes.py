@@ -7,7 +7,7 @@ what is absent; so every pair is checked against the dictionary, escaped, and ca
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from herotill.decision import LoginRequest
 from herotill.dictionary import invalid_because
@@ -48,8 +48,7 @@ KNOWN_GOOD_PASSWORDS = frozenset(
 _OPERATORS = {"=": "=", ":=": ":=", "+=": "+=", "==": ":="}
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
+class AccessRequest(NamedTuple):
     """What a hook needs of an Access-Request."""
 
     source: str

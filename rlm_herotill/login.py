@@ -6,8 +6,9 @@ has to be committed first, and renders the reply. Each outcome is journalled, on
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from herotill.class_token import ClassToken, sign_class
 from herotill.decision import (
@@ -21,7 +22,6 @@ from herotill.decision import (
     ReserveSlice,
     decide,
 )
-from herotill.dialect import render
 from herotill.journal import LOGIN
 from herotill.outage import decide_in_outage
 from herotill.reasons import REPLY_MESSAGES, Reason
@@ -34,8 +34,6 @@ from rlm_herotill.attributes import (
     AccessRequest,
     Pairs,
     ReplyPair,
-    checked_pairs,
-    checked_rows,
     last,
     login_request,
     parse_access_request,
@@ -44,14 +42,14 @@ from rlm_herotill.attributes import (
 from rlm_herotill.database import Unavailable
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.settings import PacketTimeSettings
+from rlm_herotill.standing import StandingAnswers, reply_pairs
 from rlm_herotill.store import SnapshotStore
 
 MAX_STEPS = 8
 IN_FLIGHT_LIMIT = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """A login between authorize and post_auth; `snapshot` is None for an unknown user."""
 
     request: LoginRequest
@@ -62,8 +60,7 @@ class Login:
     is_accepted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """authorize's answer: the known good passwords, and what post-auth needs to find this login again.
 
     `reply` is the Accept, where nothing is to be committed first; it holds if the password is right.
@@ -75,8 +72,7 @@ class Found:
     reply: tuple[ReplyPair, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """post_auth's answer; None as `accepted` means it was given before."""
 
     accepted: bool | None
@@ -97,16 +93,17 @@ class LoginDesk:
         self._journal = journal
         self._settings = settings
         self._complain = complain
+        self._standing = StandingAnswers(complain)
         self._in_flight: dict[str, Login] = {}
 
     def authorize(self, pairs: Pairs) -> Found:
         """Find the account; while the database is away, as it was known last."""
         access = parse_access_request(pairs)
+        if not access.is_one_of_many and (found := self._answer_at_once(access)) is not None:
+            return found
         request = login_request(access)
         login = self._find(access, request)
-        if len(self._in_flight) >= IN_FLIGHT_LIMIT:
-            self._in_flight.pop(next(iter(self._in_flight)))
-        self._in_flight[request.login_id] = login
+        self._keep_in_flight(login)
         marks: tuple[ReplyPair, ...] = ((LOGIN_ID, ":=", request.login_id),)
         if login.snapshot is not None:
             passwords = password_pairs(login.snapshot.check)
@@ -116,6 +113,33 @@ class LoginDesk:
             return Found(passwords, marks, True)
         admitted = login.is_in_outage and self._settings.admits_unknown_in_outage
         return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
+
+    def _answer_at_once(self, access: AccessRequest) -> Found | None:
+        """Answer an ordinary login of an account that has not changed since its last one; None where that is not known."""
+        store, now, device = self._store, _now(), access.calling_station_id
+        snapshot = store.unchanged(access.username)
+        if snapshot is None:
+            return None
+        dialect = store.nases.dialect_of(access.source)
+        answer = self._standing.find(snapshot, dialect, now)
+        if answer is None:
+            return None
+        if not answer.accept.has_room_for(device, store.pending.others(access.username, device, now)):
+            return None
+        request = login_request(access)
+        login = Login(request, access.called_station_id, snapshot, True)
+        if not self._record(login, True, Reason.ACCEPTED):
+            return None
+        store.pending.note(request, now)
+        self._keep_in_flight(login._replace(is_accepted=True))
+        timed = [(name, ":=", value) for name, value in answer.timed_pairs(request.login_id, now)]
+        reply = (self._class_pair(request), *answer.pairs, *timed)
+        return Found(answer.passwords, ((LOGIN_ID, ":=", request.login_id), DECIDED), True, reply)
+
+    def _keep_in_flight(self, login: Login) -> None:
+        if len(self._in_flight) >= IN_FLIGHT_LIMIT:
+            self._in_flight.pop(next(iter(self._in_flight)))
+        self._in_flight[login.request.login_id] = login
 
     def _accept_early(self, login: Login, snapshot: AccountSnapshot) -> Answer | None:
         """Accept an ordinary login now and save the second call: if the password is wrong, `rejected` takes it back.
@@ -130,7 +154,7 @@ class LoginDesk:
         answer = self._accept(login, snapshot.reply, decision)
         if not answer.accepted:
             return None
-        self._in_flight[login.request.login_id] = replace(login, is_accepted=True)
+        self._in_flight[login.request.login_id] = login._replace(is_accepted=True)
         return answer
 
     def _find(self, access: AccessRequest, request: LoginRequest) -> Login:
@@ -151,7 +175,7 @@ class LoginDesk:
             if login is None:
                 return Answer(None, ())
             if login.is_accepted:
-                self._store.forget_login(login.request)
+                self._store.pending.forget(login.request)
             return self._refuse(login, _reason_of_rejection(login))
         # authorize failed before it knew the login.
         return self._refuse(_stranger(access), Reason.UNAVAILABLE)
@@ -216,20 +240,18 @@ class LoginDesk:
 
     def _accept(self, login: Login, rows: Sequence[Row], decision: Accept) -> Answer:
         request = login.request
-        token = sign_class(self._settings.class_secret, ClassToken(request.login_id, request.username))
         reply = spread_interim_interval(decision.reply, request.login_id)
-        pairs: list[ReplyPair] = [("Class", ":=", "0x" + token.encode().hex())]
-        pairs += checked_pairs(
-            render(self._store.nases.dialect_of(request.nas_address), reply), self._complain
-        )
-        if rows and decision.reason in (Reason.ACCEPTED, Reason.OUTAGE):
-            # What is metered is not for a row to change: ours come first.
-            said = {pair[0] for pair in pairs}
-            pairs += checked_rows([row for row in rows if row.attribute not in said], self._complain)
+        said = rows if decision.reason in (Reason.ACCEPTED, Reason.OUTAGE) else ()
+        dialect = self._store.nases.dialect_of(request.nas_address)
+        pairs = (self._class_pair(request), *reply_pairs(dialect, reply, said, self._complain))
         if not self._record(login, True, decision.reason):
             return self._refuse_unrecorded()
-        self._store.note_login(request, _now())
-        return Answer(True, tuple(pairs))
+        self._store.pending.note(request, _now())
+        return Answer(True, pairs)
+
+    def _class_pair(self, request: LoginRequest) -> ReplyPair:
+        token = sign_class(self._settings.class_secret, ClassToken(request.login_id, request.username))
+        return "Class", ":=", "0x" + token.encode().hex()
 
     def _refuse(self, login: Login, reason: Reason) -> Answer:
         self._record(login, False, reason)

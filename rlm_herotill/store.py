@@ -7,7 +7,7 @@ not applied is laid over it, as are logins accepted moments ago. Owns what is re
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2.errors
@@ -17,13 +17,13 @@ from herotill.class_token import verify_class
 from herotill.decision import GrantAllocation, LoginRequest, Preparation, ReserveSlice, StartFirstUse
 from herotill.nas import SELECT_NASES, NasDirectory
 from herotill.overlay import lay_over, with_pending_logins, without_lost_sessions
-from herotill.sessions import Session
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
 from rlm_herotill.database import Callbacks, Database, Execute, changed_accounts
 from rlm_herotill.journal import Position
 from rlm_herotill.memory import SnapshotMemory
 from rlm_herotill.nas_file import remember_nases, remembered_nases
+from rlm_herotill.pending import PendingLogins
 from rlm_herotill.prewarming import Journalled, Prewarming
 from rlm_herotill.settings import PacketTimeSettings
 
@@ -38,8 +38,6 @@ GRANT_ALLOCATION = "SELECT radius.grant_allocation(%s, %s, %s, %s)"
 START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
 RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
 
-PENDING_LOGIN_LIFETIME = timedelta(seconds=60)
-PENDING_LIMIT = 50_000
 UNMETERED_LIMIT = 200_000
 
 Unmetered = tuple[Position, int, str, Sequence[Sequence[str]]]
@@ -61,7 +59,7 @@ class SnapshotStore:
         self._unmetered_lock = threading.Lock()
         self._restarted_at: dict[str, datetime] = {}
         self._unmetered_count = 0
-        self._pending: dict[str, list[Session]] = {}
+        self.pending = PendingLogins()
         self.nases = NasDirectory()
         self._database = Database(
             settings.dsn,
@@ -94,6 +92,12 @@ class SnapshotStore:
         if self._database.is_listening and (snapshot := self._memory.fresh(username)) is not None:
             return self._lay_over(snapshot, records, now), True
         return self.reload(username, now), False
+
+    def unchanged(self, username: str) -> AccountSnapshot | None:
+        """Return the account if memory may answer for it, and nothing is known that its snapshot has not got."""
+        if username in self._unmetered or not self._database.is_listening:
+            return None
+        return self._memory.fresh(username)
 
     def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
         """Return the account as it was known last, however long ago; None where nobody remembers it."""
@@ -163,32 +167,12 @@ class SnapshotStore:
                 self._unmetered, self._unmetered_count = {}, 0
             self._unmetered.setdefault(username, []).append(record)
             self._unmetered_count += 1
-        if (pending := self._pending.get(username)) is not None:
-            device = first(pairs, "Calling-Station-Id")
-            self._pending[username] = [s for s in pending if s.calling_station_id != device]
+        self.pending.arrived(username, first(pairs, "Calling-Station-Id"))
 
     def _note_restart(self, received_at_us: int, nas_address: str, pairs: Sequence[Sequence[str]]) -> None:
         restart = parse_accounting(pairs, nas_address, _as_time(received_at_us))
         if isinstance(restart, NasRestart):
             self._restarted_at[nas_address] = restart.event_at
-
-    def note_login(self, request: LoginRequest, now: datetime) -> None:
-        """Count an accepted login as a session until its Start arrives, so that two at once cannot both be the last."""
-        if request.calling_station_id:
-            device = request.calling_station_id
-            others = [
-                session
-                for session in self._pending.get(request.username, ())
-                if session.calling_station_id != device and _is_recent(session, now)
-            ]
-            self._pending[request.username] = [*others, _pending_session(request, now)]
-            if len(self._pending) > PENDING_LIMIT:
-                self._pending.pop(next(iter(self._pending)))
-
-    def forget_login(self, request: LoginRequest) -> None:
-        """Take back `note_login`: the password was wrong."""
-        pending = self._pending.get(request.username, [])
-        self._pending[request.username] = [s for s in pending if s.login_id != request.login_id]
 
     def _lay_over(
         self, snapshot: AccountSnapshot | None, records: Sequence[Unmetered], now: datetime
@@ -199,9 +183,8 @@ class SnapshotStore:
             snapshot = lay_over(snapshot, self._reports(snapshot.username, records))
         if self._restarted_at:
             snapshot = without_lost_sessions(snapshot, self._restarted_at)
-        if (pending := self._pending.get(snapshot.username)) is not None:
-            snapshot = with_pending_logins(snapshot, [s for s in pending if _is_recent(s, now)])
-        return snapshot
+        pending = self.pending.sessions(snapshot.username, now)
+        return with_pending_logins(snapshot, pending) if pending else snapshot
 
     def _reports(self, username: str, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
         """Return what the meter will apply to this account: a Class may name another one than the User-Name."""
@@ -309,21 +292,3 @@ def _is_within(position: Position, segment: str, offset: int) -> bool:
 
 def _as_time(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
-
-
-def _is_recent(session: Session, now: datetime) -> bool:
-    return now - session.started_at < PENDING_LOGIN_LIFETIME
-
-
-def _pending_session(request: LoginRequest, now: datetime) -> Session:
-    return Session(
-        acct_unique_id=f"pending:{request.login_id}",
-        session_key="",
-        username=request.username,
-        nas_address=request.nas_address,
-        acct_session_id="",
-        calling_station_id=request.calling_station_id,
-        login_id=request.login_id,
-        started_at=now,
-        last_report_at=now,
-    )

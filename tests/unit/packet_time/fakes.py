@@ -13,8 +13,10 @@ from herotill.decision import (
     StartFirstUse,
 )
 from herotill.nas import NasDirectory
+from herotill.overlay import with_pending_logins
 from herotill.snapshot import AccountSnapshot, Reservation, Row
 from rlm_herotill.database import Unavailable
+from rlm_herotill.pending import PendingLogins
 from tests.unit.rules.build import account, begun
 
 PASSWORD = Row("Cleartext-Password", ":=", "secret")
@@ -30,12 +32,18 @@ class FakeStore:
         self.is_down = False
         self.prepared: list[Preparation] = []
         self.refuses_slices = False
-        self.logged_in: list[str] = []
+        self.pending = PendingLogins()
 
     def account(self, username: str, now: datetime) -> tuple[AccountSnapshot | None, bool]:
         if username in self.in_memory and not self.is_down:
-            return self.in_memory[username], True
+            return self._with_pending(self.in_memory[username], now), True
         return self.reload(username, now), False
+
+    def _with_pending(self, snapshot: AccountSnapshot, now: datetime) -> AccountSnapshot:
+        return with_pending_logins(snapshot, self.pending.sessions(snapshot.username, now))
+
+    def unchanged(self, username: str) -> AccountSnapshot | None:
+        return None if self.is_down else self.in_memory.get(username)
 
     def remembered(self, username: str, now: datetime) -> AccountSnapshot | None:
         return self.in_memory.get(username)
@@ -43,7 +51,8 @@ class FakeStore:
     def reload(self, username: str, now: datetime) -> AccountSnapshot | None:
         if self.is_down:
             raise Unavailable("there is no connection to the database")
-        return self.accounts.get(username)
+        known = self.accounts.get(username)
+        return None if known is None else self._with_pending(known, now)
 
     def prepare(self, request: LoginRequest, step: Preparation, now: datetime) -> bool:
         if self.is_down:
@@ -67,12 +76,6 @@ class FakeStore:
                 known = replace(known, reservations=(*known.reservations, held))
         self.accounts[request.username] = known
         return True
-
-    def note_login(self, request: LoginRequest, now: datetime) -> None:
-        self.logged_in.append(request.login_id)
-
-    def forget_login(self, request: LoginRequest) -> None:
-        self.logged_in.remove(request.login_id)
 
 
 class FakeJournal:

@@ -10,6 +10,7 @@ import pytest
 from herotill.allocation import GroupAllocation, Period
 from herotill.class_token import ClassToken, verify_class
 from herotill.decision import GrantAllocation, ReserveSlice, StartFirstUse
+from herotill.grants import Grant
 from herotill.policy import Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, Row
@@ -20,7 +21,7 @@ from rlm_herotill.login import Answer, LoginDesk
 from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.store import SnapshotStore
 from tests.unit.packet_time.fakes import FakeJournal, FakeStore, student
-from tests.unit.rules.build import begun, grant
+from tests.unit.rules.build import at, begun, grant
 
 SECRET = bytes(range(32))
 REQUEST = (("User-Name", "student-1"), (SOURCE, "192.0.2.1"), ("Calling-Station-Id", "phone"))
@@ -53,6 +54,10 @@ class Desk:
         if DECIDED in found.request_pairs:
             return Answer(True, found.reply)
         return self.desk.authenticated((*pairs, *((name, value) for name, _, value in found.request_pairs)))
+
+    def waiting(self) -> list[str | None]:
+        """The logins that count as sessions until their Start."""
+        return [one.login_id for one in self.store.pending.sessions("student-1", datetime.now(UTC))]
 
     def reason(self) -> str:
         ((_, reason),) = self.journal.outcomes()
@@ -87,13 +92,61 @@ def test_an_accept_says_the_limits_in_the_nas_s_dialect_and_a_class_of_ours() ->
     token = verify_class(SECRET, said(answer)["Class"])
     assert isinstance(token, ClassToken)
     assert token.username == "student-1"
-    assert desk.store.logged_in == [token.login_id]
+    assert desk.waiting() == [token.login_id]
     assert desk.reason() == "accepted"
     assert len(desk.complaints) == 1  # of the operator's own bad row
 
 
+@pytest.mark.parametrize(
+    "grants",
+    [
+        (begun(quota_octets=2**30),),
+        (begun(expires_at=datetime.now(UTC) + timedelta(hours=10)), begun(2, priority=7)),
+        (begun(quota_seconds=4000, policy=ServicePolicy(download_bits_per_second=5_000_000)),),
+        (begun(policy=ServicePolicy(max_sessions=1, idle_timeout_seconds=60, address_pool="pool")),),
+    ],
+)
+def test_an_account_that_has_not_changed_is_answered_as_when_it_was_read(grants: tuple[Grant, ...]) -> None:
+    rows = (Row("Filter-Id", "+=", "mine"), Row("Session-Timeout", ":=", "5"), Row("Class", ":=", "0x00"))
+    answers = []
+    for is_known in (False, True, True):
+        desk = Desk(student(reply=rows, grants=grants))
+        if is_known:
+            desk.remember()
+        answer = desk.log_in()
+        assert (answer.accepted, desk.reason(), len(desk.waiting())) == (True, "accepted", 1)
+        answers.append({**said(answer), "Class": "", "Acct-Interim-Interval": ""})
+    assert answers[0] == answers[1] == answers[2]
+    assert len(answers[0]) > 3
+
+
+def test_what_an_unchanged_account_is_answered_ends_when_its_grant_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = begun(expires_at=at(60), policy=ServicePolicy(idle_timeout_seconds=60))
+    desk = Desk(student(grants=(first, begun(2, quota_octets=77))))
+    desk.remember()
+    moments = iter([at(0), at(30), at(60)])
+    now = next(moments)
+    monkeypatch.setattr(login, "_now", lambda: now)
+    assert "Mikrotik-Total-Limit" not in said(desk.log_in())
+    now = next(moments)
+    assert said(desk.log_in())["Session-Timeout"] == "30"
+    now = next(moments)
+    assert said(desk.log_in())["Mikrotik-Total-Limit"] == "77"
+
+
+def test_r6_a_second_device_is_refused_while_the_first_waits_for_its_start() -> None:
+    desk = Desk(student(grants=(begun(policy=ServicePolicy(max_sessions=1)),)))
+    desk.remember()
+    assert desk.log_in().accepted
+    assert desk.log_in().accepted  # the same device again
+    laptop = (*REQUEST[:2], ("Calling-Station-Id", "laptop"))
+    assert message(desk.log_in(laptop)) == REPLY_MESSAGES[Reason.TOO_MANY_SESSIONS]
+
+
 def test_a_row_of_the_operator_s_does_not_change_what_is_metered() -> None:
-    rows = (Row("Mikrotik-Total-Limit", ":=", "1"), Row("Class", "+=", "x"), Row("Filter-Id", "=", "mine"))
+    rows = (Row("Mikrotik-Total-Limit", ":=", "1"), Row("Class", "+=", "0x00"), Row("Filter-Id", "=", "mine"))
     answer = Desk(student(reply=rows)).log_in()
     assert [name for name, _, _ in answer.reply].count("Class") == 1
     assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
@@ -153,9 +206,9 @@ def test_an_ordinary_login_is_decided_in_authorize_and_a_wrong_password_takes_it
     desk = Desk(student())
     pairs = desk.authorize()
     assert DECIDED[0] in dict(pairs)
-    assert len(desk.store.logged_in) == 1
+    assert len(desk.waiting()) == 1
     assert message(desk.desk.rejected(pairs)) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
-    assert desk.store.logged_in == []
+    assert desk.waiting() == []
     assert desk.journal.outcomes() == [(True, "accepted"), (False, "bad-credentials")]
     accepted, corrected = (body for _, _, _, body in desk.journal.records)
     assert accepted["login"] == corrected["login"]
@@ -224,7 +277,7 @@ def test_without_a_journal_nobody_is_let_in() -> None:
     desk = Desk(student())
     desk.journal.is_full = True
     assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNAVAILABLE]
-    assert desk.store.logged_in == []
+    assert desk.waiting() == []
 
 
 def test_logins_that_never_come_back_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +319,7 @@ def test_r34_last_known_lets_in_who_was_fine_for_a_short_time() -> None:
     assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
     token = verify_class(SECRET, said(answer)["Class"])
     assert isinstance(token, ClassToken)
-    assert desk.store.logged_in == [token.login_id]
+    assert desk.waiting() == [token.login_id]
     assert desk.reason() == "outage"
 
 

@@ -246,7 +246,7 @@ def test_r6_so_many_devices_at_once_and_the_same_one_again(
 
 
 def test_r6_a_device_without_a_name_is_never_the_same() -> None:
-    nameless = replace(REQUEST, calling_station_id="")
+    nameless = REQUEST._replace(calling_station_id="")
     snapshot = account(grants=(begun(policy=TWO),), sessions=(session("a", ""), session("b", "")))
     assert decide(nameless, snapshot, NOW) == Reject(Reason.TOO_MANY_SESSIONS)
 
@@ -493,7 +493,7 @@ def test_r15_whatever_logins_see_and_when_no_more_is_promised_than_is_left(
             pool.use(login_id, data.draw(st.integers(0, 120)))
         elif data.draw(st.booleans()):
             seen[login_id] = pool.snapshot()
-        decision = decide(replace(REQUEST, login_id=login_id), seen[login_id], NOW)
+        decision = decide(REQUEST._replace(login_id=login_id), seen[login_id], NOW)
         if isinstance(decision, Prepare):
             assert isinstance(decision.step, ReserveSlice)
             assert decision.step.octets > 0
