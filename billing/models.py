@@ -3,7 +3,18 @@
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Date, DateTime, ForeignKey, Identity, Integer, MetaData, SmallInteger, Text
+from sqlalchemy import (
+    BigInteger,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -52,6 +63,9 @@ class Plan(Base):
     counting: Mapped[str] = mapped_column(default="sum", server_default="sum")
     priority: Mapped[int] = mapped_column(Integer, default=100, server_default="100")
     policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    refill_expiry: Mapped[str] = mapped_column(default="latest", server_default="latest")
+    refill_rates: Mapped[str] = mapped_column(default="keep", server_default="keep")
+    refill_counts_overuse: Mapped[bool] = mapped_column(default=False, server_default="false")
     created_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 
@@ -108,6 +122,7 @@ class Account(Base):
     policy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    retires_at: Mapped[datetime | None]
     customer: Mapped[Customer | None] = relationship()
 
 
@@ -127,22 +142,51 @@ class VoucherBatch(Base):
     code_length: Mapped[int]
     created_at: Mapped[datetime]
     created_by: Mapped[str]
+    list_price_minor: Mapped[int | None] = mapped_column(BigInteger)
+    alphabet: Mapped[str] = mapped_column(default="clear", server_default="clear")
+    prefix: Mapped[str | None]
+    codes_expire_at: Mapped[datetime | None]
+    key_fingerprint: Mapped[str | None]
+    free_logins_max: Mapped[int | None]
+    free_pause_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    usage_unit: Mapped[str | None]
+    usage_unit_size: Mapped[int | None] = mapped_column(BigInteger)
+    usage_unit_price_minor: Mapped[int | None] = mapped_column(BigInteger)
+    usage_interval: Mapped[str | None]
+    usage_time_zone: Mapped[str | None]
+
+    @property
+    def price(self) -> Money:
+        """What each code costs, after the discount."""
+        return Money(self.price_minor, self.currency)
 
 
 class Voucher(Base):
-    """A code and where it is in its life (rule R8)."""
+    """A code and where it is in its life (rule R8). A refill has a hash instead of a code, and no account."""
 
     __tablename__ = "voucher"
     voucher_id: Mapped[int] = _key()
     batch_id: Mapped[int] = _reference("voucher_batch.batch_id")
-    code: Mapped[str] = mapped_column(unique=True)
-    account_id: Mapped[int] = _reference("account.account_id", unique=True)
+    code: Mapped[str | None] = mapped_column(unique=True)
+    account_id: Mapped[int | None] = _reference("account.account_id", unique=True)
     state: Mapped[str] = mapped_column(default="generated", server_default="generated")
     changed_at: Mapped[datetime]
     changed_by: Mapped[str]
     changed_reason: Mapped[str]
+    number: Mapped[int]
+    code_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    sealed_code: Mapped[bytes | None] = mapped_column()
+    print_count: Mapped[int] = mapped_column(default=0, server_default="0")
+    printed_at: Mapped[datetime | None]
     batch: Mapped[VoucherBatch] = relationship()
-    account: Mapped[Account] = relationship()
+    account: Mapped[Account | None] = relationship()
+
+    __table_args__ = (UniqueConstraint("batch_id", "number"),)
+
+    @property
+    def serial(self) -> str:
+        """The number on the card, which says nothing of the code."""
+        return f"{self.batch_id}-{self.number}"
 
 
 class VoucherEvent(Base):
@@ -158,13 +202,64 @@ class VoucherEvent(Base):
     reason: Mapped[str]
 
 
+class RefillRedemption(Base):
+    """Whose account a refill went to, at most once (rule R8)."""
+
+    __tablename__ = "refill_redemption"
+    voucher_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.voucher.voucher_id"), primary_key=True, autoincrement=False
+    )
+    account_id: Mapped[int] = _reference("account.account_id")
+    redeemed_at: Mapped[datetime]
+    redeemed_by: Mapped[str]
+
+
+class RefillFailure(Base):
+    """A code that was not taken, once for each who had a part in the try (rule R10)."""
+
+    __tablename__ = "refill_failure"
+    refill_failure_id: Mapped[int] = _key()
+    party: Mapped[str]
+    name: Mapped[str]
+    failed_at: Mapped[datetime]
+
+
+class UsageAccount(Base):
+    """How far a usage-based account has been billed (rule R7)."""
+
+    __tablename__ = "usage_account"
+    voucher_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.voucher.voucher_id"), primary_key=True, autoincrement=False
+    )
+    started_at: Mapped[datetime | None]
+    intervals_ended: Mapped[int] = mapped_column(default=0, server_default="0")
+    units_billed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    billed_until: Mapped[datetime | None]
+    next_bill_at: Mapped[datetime | None]
+
+
+class UsageBill(Base):
+    """What one bill of a usage-based account is for."""
+
+    __tablename__ = "usage_bill"
+    usage_bill_id: Mapped[int] = _key()
+    voucher_id: Mapped[int] = _reference("voucher.voucher_id")
+    invoice_id: Mapped[int] = _reference("invoice.invoice_id", unique=True)
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    units: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (UniqueConstraint("voucher_id", "ended_at"),)
+
+
 class Purchase(Base):
     """What was sold, once per key, with the plan as it was (rules R8, R12)."""
 
     __tablename__ = "purchase"
     purchase_id: Mapped[int] = _key()
     idempotency_key: Mapped[str] = mapped_column(unique=True)
-    account_id: Mapped[int] = _reference("account.account_id")
+    # A refill is sold before anybody knows whose account it will fill; every other purchase has one.
+    account_id: Mapped[int | None] = _reference("account.account_id")
     voucher_id: Mapped[int | None] = _reference("voucher.voucher_id", unique=True)
     plan_id: Mapped[int] = _reference("plan.plan_id")
     plan_name: Mapped[str]

@@ -9,6 +9,7 @@ from billing.models import Plan
 from herotill.errors import InvalidValue
 from herotill.policy import Counting, ServicePolicy
 from herotill.quantities import MAX_MINOR_UNITS, MAX_OCTETS, MAX_SECONDS, Money
+from herotill.refilling import RefillExpiry, RefillRates, RefillTerms
 from herotill.snapshot import AccountKind
 
 _LIMITS = {
@@ -37,6 +38,7 @@ class PlanTerms:
     counting: Counting = Counting.SUM
     priority: int = 100
     policy: ServicePolicy = field(default_factory=ServicePolicy)
+    refill: RefillTerms = field(default_factory=RefillTerms)
 
     def __post_init__(self) -> None:
         """Refuse what no grant could hold. Raises InvalidValue, naming the field."""
@@ -64,6 +66,9 @@ class PlanTerms:
             "kinds": [str(kind) for kind in self.kinds],
             "counting": str(self.counting),
             "policy": self.policy.to_mapping(),
+            "refill_expiry": str(self.refill.expiry),
+            "refill_rates": str(self.refill.rates),
+            "refill_counts_overuse": self.refill.counts_overuse,
         }
 
     def to_mapping(self) -> dict[str, Any]:
@@ -83,6 +88,7 @@ class PlanTerms:
             kinds=tuple(AccountKind(kind) for kind in mapping["kinds"]),
             counting=Counting(mapping["counting"]),
             policy=ServicePolicy.from_mapping(mapping["policy"]),
+            refill=_refill_terms(mapping),
             **values,
         )
 
@@ -93,7 +99,19 @@ class PlanTerms:
 
 
 _PLAIN_FIELDS = (*_LIMITS, "valid_until", "ends_with_cycle", "priority")
-_COLUMNS = (*_PLAIN_FIELDS, "price_minor", "currency", "kinds", "counting", "policy")
+_REFILL_FIELDS = ("refill_expiry", "refill_rates", "refill_counts_overuse")
+_COLUMNS = (*_PLAIN_FIELDS, *_REFILL_FIELDS, "price_minor", "currency", "kinds", "counting", "policy")
+
+
+def _refill_terms(mapping: Mapping[str, Any]) -> RefillTerms:
+    """Read a plan's choice; what was sold before there was one has the default."""
+    if "refill_expiry" not in mapping:
+        return RefillTerms()
+    return RefillTerms(
+        RefillExpiry(mapping["refill_expiry"]),
+        RefillRates(mapping["refill_rates"]),
+        mapping["refill_counts_overuse"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ _ADD_ACCOUNTS = text("""
     ORDER BY position
 """)
 _ADD_VOUCHERS = text("""
-    INSERT INTO billing.voucher (batch_id, code, account_id, changed_at, changed_by, changed_reason)
-    SELECT :batch_id, username, account_id, :now, :actor, 'generated'
+    INSERT INTO billing.voucher (batch_id, number, code, account_id, changed_at, changed_by, changed_reason)
+    SELECT :batch_id, row_number() OVER (ORDER BY account_id), username, account_id, :now, :actor, 'generated'
     FROM billing.account WHERE username = ANY(:codes) AND status <> 'closed' ORDER BY account_id
     RETURNING voucher_id, code
 """)
