@@ -98,10 +98,11 @@ def _filled(text: str, placeholders: Mapping[str, str]) -> str:
     return text
 
 
-def template_placeholders(directory: Path) -> dict[str, str]:
+def template_placeholders(directory: Path, threads: int) -> dict[str, str]:
     """Return what our radiusd.conf is filled with."""
     return {
         "@@HEROTILL_DIRECTORY@@": str(directory),
+        "@@HEROTILL_THREADS@@": str(threads),
         "@@HEROTILL_REJECT_DELAY_SECONDS@@": "0",
         "@@HEROTILL_REQUIRE_MESSAGE_AUTHENTICATOR@@": "no",
         "@DIRECTORY@": str(directory),

@@ -55,6 +55,7 @@ class PacketTimeValues:
     reject_delay_seconds: float = 1.0
     outage_for_unknown: str = "closed"
     outage_session_seconds: int = 600
+    threads: int = 1
 
 
 def installed_entries(values: PacketTimeValues) -> dict[str, Entry]:
@@ -117,6 +118,7 @@ def _mapping(values: PacketTimeValues) -> dict[str, str]:
         "PYTHON_PATH": _quoted("python_path", ":".join(str(path) for path in values.python_path)),
         "REQUIRE_MESSAGE_AUTHENTICATOR": "yes" if values.require_message_authenticator else "no",
         "REJECT_DELAY_SECONDS": f"{values.reject_delay_seconds:g}",
+        "THREADS": str(values.threads),
         "LISTEN": _listen_sections(values.listening),
     }
 
