@@ -1,66 +1,64 @@
-"""What packet time did, entered in the books: a first use sells its ticket, once (rules R8, R17)."""
+"""Events: what happened that somebody outside must be told, written in the transaction in which it happened.
 
-from datetime import datetime
+An event happens once per key. The worker `events` of the daemon delivers it to every sink of the settings, at least once
+each; the receiver tells repetitions by the key. What a receiver makes of a kind is its business.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing.vouchers import Sold, get_batch, sell_all
+from billing.models import Event
+from herotill.errors import InvalidValue
 
-BATCH_SIZE = 500
-
-# SKIP LOCKED: several daemons may book at once, each takes its own.
-_TAKE_EVENTS = text("""
-    SELECT event.access_event_id, event.kind, event.occurred_at, entitlement.external_key
-    FROM radius.access_event event LEFT JOIN radius.entitlement entitlement USING (entitlement_id)
-    WHERE event.booked_at IS NULL
-    ORDER BY event.access_event_id LIMIT :batch_size
-    FOR UPDATE OF event SKIP LOCKED
-""")
-_MARK_BOOKED = text("UPDATE radius.access_event SET booked_at = :now WHERE access_event_id = ANY(:event_ids)")
-_BATCH_OF = text("SELECT batch_id FROM billing.voucher WHERE voucher_id = :voucher_id")
-_MARK_IN_USE = text("""
-    UPDATE billing.voucher SET state = 'in_use', changed_at = :at, changed_by = 'radius', changed_reason = 'first use'
-    WHERE voucher_id = :voucher_id AND state = 'sold'
-""")
-# The code of an entitlement's key; the grant's end is the voucher's. A voided grant was voided with its voucher.
-_SETTLE_ENDED = text("""
-    UPDATE billing.voucher
-    SET state = CASE ended_reason WHEN 'expiry' THEN 'expired' ELSE 'used_up' END,
-        changed_at = ended_at, changed_by = 'radius', changed_reason = ended_reason
-    FROM radius.entitlement
-    WHERE external_key = 'voucher:' || voucher_id AND ended_reason IN ('quota', 'time', 'expiry')
-      AND (state IN ('sold', 'in_use') OR (state IN ('generated', 'printed') AND ended_reason = 'expiry'))
-    RETURNING voucher_id
-""")
+MAX_KEY_CHARACTERS = 300
+_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", re.ASCII)
+# PostgreSQL makes one of the many of one transaction.
+_NOTIFY = text("SELECT pg_notify('herotill_event', '')")
 
 
-def book_access_events(session: Session, now: datetime) -> int:
-    """Book what packet time did since the last call and return how many events; nothing is booked twice.
+def emit(
+    session: Session,
+    kind: str,
+    key: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+    customer_id: int | None = None,
+) -> bool:
+    """Record that something of this kind happened; False when its key was recorded before, and then nothing changes.
 
-    A first use sells a ticket that was to be sold so and puts it in use. An allocation costs nothing: it is only marked.
-    Call again while it returns BATCH_SIZE.
+    `kind` is dotted lower case, such as `invoice.issued`. `payload` is what JSON can hold, and dates and times, which become
+    ISO 8601 text. A customer's events are theirs to be exported and erased. Raises InvalidValue.
     """
-    events = session.execute(_TAKE_EVENTS, {"batch_size": BATCH_SIZE}).all()
-    for event in events:
-        if event.kind == "first_use":
-            _book_first_use(session, event.external_key or "", event.occurred_at)
-    if events:
-        taken = [event.access_event_id for event in events]
-        session.execute(_MARK_BOOKED, {"event_ids": taken, "now": now})
-    return len(events)
+    _check(kind, key)
+    values = {
+        "kind": kind,
+        "event_key": key,
+        "payload": json.loads(json.dumps(dict(payload), default=_as_text)),
+        "occurred_at": now,
+        "customer_id": customer_id,
+    }
+    added = insert(Event).values(values).on_conflict_do_nothing().returning(Event.event_id)
+    if session.scalar(added) is None:
+        return False
+    session.execute(_NOTIFY)
+    return True
 
 
-def settle_ended_vouchers(session: Session) -> int:
-    """Give vouchers whose grant has ended their last state: used up or expired. Return how many."""
-    return len(session.execute(_SETTLE_ENDED).all())
+def _check(kind: str, key: str) -> None:
+    if not _KIND.fullmatch(kind):
+        raise InvalidValue("kind", kind, "it is lower-case words with dots between them, like invoice.issued")
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not key.isprintable():
+        raise InvalidValue("key", key, f"it is 1 to {MAX_KEY_CHARACTERS} printable characters")
 
 
-def _book_first_use(session: Session, external_key: str, at: datetime) -> None:
-    source, _, number = external_key.partition(":")
-    if source != "voucher":
-        return
-    voucher_id = int(number)
-    batch_id = session.execute(_BATCH_OF, {"voucher_id": voucher_id}).scalar_one()
-    sell_all(session, get_batch(session, batch_id), [voucher_id], Sold(at, "radius", "sold on first use"))
-    session.execute(_MARK_IN_USE, {"voucher_id": voucher_id, "at": at})
+def _as_text(value: object) -> str:
+    if isinstance(value, date):  # a datetime is one
+        return value.isoformat()
+    raise TypeError(f"an event cannot hold {type(value).__name__}")

@@ -310,3 +310,29 @@ class LedgerPosting(Base):
     customer_id: Mapped[int | None] = _reference("customer.customer_id")
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
+
+
+class Event(Base):
+    """What happened that somebody outside must be told, once per key."""
+
+    __tablename__ = "event"
+    event_id: Mapped[int] = _key()
+    event_key: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    customer_id: Mapped[int | None] = _reference("customer.customer_id")
+    payload: Mapped[dict[str, Any]]
+    occurred_at: Mapped[datetime]
+    dispatched_at: Mapped[datetime | None]
+
+
+class EventDelivery(Base):
+    """An event on its way to one sink."""
+
+    __tablename__ = "event_delivery"
+    event_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("billing.event.event_id"), primary_key=True)
+    sink: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(default="pending", server_default="pending")
+    attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    next_attempt_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]

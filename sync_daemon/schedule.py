@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from sqlalchemy.orm import Session as BillingSession
 
-from billing.events import BATCH_SIZE, book_access_events, settle_ended_vouchers
+from billing.access_events import BATCH_SIZE, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
 from sync_daemon.database import billing_engine, connect, radius_url

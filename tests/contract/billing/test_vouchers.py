@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from billing import events, plans, vouchers
+from billing import access_events, plans, vouchers
 from billing.terms import PlanTerms
 from billing.vouchers import NewBatch, SellWhen
 from herotill.errors import InvalidValue, Refused
@@ -40,7 +40,7 @@ def _use(ask: Ask, code: str, at: datetime) -> None:
 
 def _book(books: OpenBooks, now: datetime) -> int:
     with books() as session:
-        return events.book_access_events(session, now)
+        return access_events.book_access_events(session, now)
 
 
 def test_r7_a_ticket_sold_on_first_use_can_log_in_and_its_clock_waits(
@@ -158,8 +158,8 @@ def test_r8_an_ended_grant_ends_its_voucher(books: OpenBooks, ask: Ask, now: dat
             code=code,
         )
     with books() as session:
-        assert events.settle_ended_vouchers(session) == 2
-        assert events.settle_ended_vouchers(session) == 0
+        assert access_events.settle_ended_vouchers(session) == 2
+        assert access_events.settle_ended_vouchers(session) == 0
     assert ask(STATES) == [{"code": used_up, "state": "used_up"}, {"code": expired, "state": "expired"}]
 
 
