@@ -59,6 +59,8 @@ class AccessRequest(NamedTuple):
     called_station_id: str
     is_one_of_many: bool = False
     """One round of a conversation (EAP, RFC 3579): only its end is a login."""
+    is_decided: bool = False
+    """Accepted in authorize, under `login_id`."""
 
 
 def first(pairs: Iterable[Sequence[str]], name: str) -> str:
@@ -86,6 +88,7 @@ def parse_access_request(pairs: Pairs) -> AccessRequest:
         found.get("Calling-Station-Id", ""),
         found.get("Called-Station-Id", ""),
         "EAP-Message" in found,
+        DECIDED[0] in found,
     )
 
 

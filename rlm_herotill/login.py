@@ -41,12 +41,13 @@ from rlm_herotill.attributes import (
 )
 from rlm_herotill.database import Unavailable
 from rlm_herotill.journal import JournalWriter
+from rlm_herotill.recent import Recent
 from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.standing import StandingAnswers, reply_pairs
 from rlm_herotill.store import SnapshotStore
 
 MAX_STEPS = 8
-IN_FLIGHT_LIMIT = 50_000
+IN_FLIGHT_LIMIT = 25_000
 
 
 class Login(NamedTuple):
@@ -94,7 +95,7 @@ class LoginDesk:
         self._settings = settings
         self._complain = complain
         self._standing = StandingAnswers(complain)
-        self._in_flight: dict[str, Login] = {}
+        self._in_flight = Recent[Login](IN_FLIGHT_LIMIT)
 
     def authorize(self, pairs: Pairs) -> Found:
         """Find the account; while the database is away, as it was known last."""
@@ -103,14 +104,15 @@ class LoginDesk:
             return found
         request = login_request(access)
         login = self._find(access, request)
-        self._keep_in_flight(login)
         marks: tuple[ReplyPair, ...] = ((LOGIN_ID, ":=", request.login_id),)
         if login.snapshot is not None:
             passwords = password_pairs(login.snapshot.check)
             early = None if access.is_one_of_many else self._accept_early(login, login.snapshot)
             if early is not None:
                 return Found(passwords, (*marks, DECIDED), True, early.reply)
+            self._in_flight.put(request.login_id, login)
             return Found(passwords, marks, True)
+        self._in_flight.put(request.login_id, login)
         admitted = login.is_in_outage and self._settings.admits_unknown_in_outage
         return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
 
@@ -130,16 +132,11 @@ class LoginDesk:
         login = Login(request, access.called_station_id, snapshot, True)
         if not self._record(login, True, Reason.ACCEPTED):
             return None
-        store.pending.note(request, now)
-        self._keep_in_flight(login._replace(is_accepted=True))
+        if answer.accept.max_sessions is not None:
+            store.pending.note(request, now)
         timed = [(name, ":=", value) for name, value in answer.timed_pairs(request.login_id, now)]
         reply = (self._class_pair(request), *answer.pairs, *timed)
         return Found(answer.passwords, ((LOGIN_ID, ":=", request.login_id), DECIDED), True, reply)
-
-    def _keep_in_flight(self, login: Login) -> None:
-        if len(self._in_flight) >= IN_FLIGHT_LIMIT:
-            self._in_flight.pop(next(iter(self._in_flight)))
-        self._in_flight[login.request.login_id] = login
 
     def _accept_early(self, login: Login, snapshot: AccountSnapshot) -> Answer | None:
         """Accept an ordinary login now and save the second call: if the password is wrong, `rejected` takes it back.
@@ -152,10 +149,7 @@ class LoginDesk:
         if not isinstance(decision, Accept):
             return None
         answer = self._accept(login, snapshot.reply, decision)
-        if not answer.accepted:
-            return None
-        self._in_flight[login.request.login_id] = login._replace(is_accepted=True)
-        return answer
+        return answer if answer.accepted else None
 
     def _find(self, access: AccessRequest, request: LoginRequest) -> Login:
         now = _now()
@@ -171,7 +165,8 @@ class LoginDesk:
         """Say why FreeRADIUS refused, unless we refused ourselves and said so."""
         access = parse_access_request(pairs)
         if access.login_id:
-            login = self._in_flight.pop(access.login_id, None)
+            is_accepted = access.is_decided
+            login = _accepted_before(access) if is_accepted else self._in_flight.pop(access.login_id)
             if login is None:
                 return Answer(None, ())
             if login.is_accepted:
@@ -182,7 +177,7 @@ class LoginDesk:
 
     def authenticated(self, pairs: Pairs) -> Answer:
         """Decide a login whose password was right."""
-        login = self._in_flight.pop(last(pairs, LOGIN_ID), None)
+        login = self._in_flight.pop(last(pairs, LOGIN_ID))
         if login is None:
             return self._refuse(_stranger(parse_access_request(pairs)), Reason.UNKNOWN_USER)
         if login.snapshot is None:
@@ -297,9 +292,15 @@ def _with_granted_key(snapshot: AccountSnapshot, decision: Decision) -> AccountS
 
 
 def _reason_of_rejection(login: Login) -> Reason:
-    if login.snapshot is not None:
+    if login.is_accepted or login.snapshot is not None:
         return Reason.BAD_CREDENTIALS
     return Reason.UNAVAILABLE if login.is_in_outage else Reason.UNKNOWN_USER
+
+
+def _accepted_before(access: AccessRequest) -> Login:
+    """Return the login that authorize accepted: what it needs to be taken back is in the request still."""
+    request = login_request(access)._replace(login_id=access.login_id)
+    return Login(request, access.called_station_id, None, True, is_accepted=True)
 
 
 def _stranger(access: AccessRequest) -> Login:

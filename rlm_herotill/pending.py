@@ -1,14 +1,16 @@
 """Logins that were accepted moments ago and whose Start has not arrived: two at once cannot both be the last (rule R6)."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from herotill.decision import LoginRequest
 from herotill.sessions import Session
+from rlm_herotill.recent import Recent
 
 LIFETIME = timedelta(seconds=60)
 LIMIT = 50_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Pending(NamedTuple):
@@ -22,18 +24,19 @@ class PendingLogins:
     """By user name, one for each device, each for a minute."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[_Pending, ...]] = {}
+        self._known = Recent[tuple[_Pending, ...]](LIMIT)
+        self._turned_at = EPOCH
 
     def note(self, request: LoginRequest, now: datetime) -> None:
         """Count an accepted login as a session. A device without a name cannot be told from others, and is not."""
         device = request.calling_station_id
         if not device:
             return
+        if now - self._turned_at >= LIFETIME:
+            self._known.turn()
+            self._turned_at = now
         pending = _Pending(request.login_id, device, request.nas_address, now)
-        others = self._others(request.username, device, now)
-        self._known[request.username] = (*others, pending)
-        if len(self._known) > LIMIT:
-            self._known.pop(next(iter(self._known)))
+        self._known.put(request.username, (*self._others(request.username, device, now), pending))
 
     def others(self, username: str, device: str, now: datetime) -> int:
         """Return how many devices but this one wait."""
@@ -51,19 +54,17 @@ class PendingLogins:
 
     def arrived(self, username: str, device: str) -> None:
         """Forget a login whose device has reported."""
-        if username in self._known:
+        if self._known.get(username):
             self._keep(username, lambda one: one.device != device)
 
     def _keep(self, username: str, wanted: Callable[[_Pending], bool]) -> None:
-        kept = tuple(filter(wanted, self._known.get(username, ())))
+        kept = tuple(filter(wanted, self._known.pop(username) or ()))
         if kept:
-            self._known[username] = kept
-        else:
-            self._known.pop(username, None)
+            self._known.put(username, kept)
 
     def sessions(self, username: str, now: datetime) -> Iterable[Session]:
         """Return them as sessions, to be laid over what the database knows."""
-        known = self._known.get(username, ())
+        known = self._known.get(username) or ()
         return [_session(username, one) for one in known if now - one.accepted_at < LIFETIME]
 
 
