@@ -14,6 +14,7 @@ from herotill.errors import InvalidValue
 
 MAX_BITS_PER_SECOND = 4_000_000_000_000
 MAX_UNSIGNED_32 = 4_294_967_295
+MAX_NOTICE_PERCENTS = 10
 
 
 class Counting(StrEnum):
@@ -61,6 +62,8 @@ class ServicePolicy:
     """Rates, devices, sharing, pools and the endings of one grant or account.
 
     Rates are bits per second, None unlimited. `slice_octets` is what a strict grant hands to one session at a time.
+    `notice_percents` are the marks of use that are told of (rule R21), as text like `50,80,100`. What is left of a
+    `transferable` grant may be given to another account (rule R20).
     """
 
     sharing: Sharing = Sharing.SHARED
@@ -79,6 +82,8 @@ class ServicePolicy:
     interim_interval_seconds: int = 600
     idle_timeout_seconds: int | None = None
     outage: Outage = Outage.LAST_KNOWN
+    notice_percents: str = "50,80,100"
+    transferable: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no NAS could obey.
@@ -97,6 +102,11 @@ class ServicePolicy:
         _check_text(self, "address_list", 247)
         for name in ("at_quota", "at_expiry"):
             self._check_ending(name)
+        if not isinstance(self.notice_percents, str):
+            raise InvalidValue("notice_percents", self.notice_percents, "it is text like 50,80,100")
+        parse_percents(self.notice_percents)
+        if type(self.transferable) is not bool:
+            raise InvalidValue("transferable", self.transferable, "it is true or false")
 
     def _check_ending(self, name: str) -> None:
         ending = getattr(self, name)
@@ -132,6 +142,21 @@ class ServicePolicy:
             if name in values:
                 values[name] = _member(kind, name, values[name])
         return cls(**values)
+
+
+@lru_cache(maxsize=1024)
+def parse_percents(text: str) -> tuple[int, ...]:
+    """Read `50,80,100` into rising percents; the empty text is none. Raises InvalidValue."""
+    marks = text.split(",") if text else []
+    percents = tuple(
+        sorted({int(mark) for mark in marks if mark.isascii() and mark.isdigit() and len(mark) <= 3})
+    )
+    if not len(percents) == len(marks) <= MAX_NOTICE_PERCENTS or not all(
+        1 <= percent <= 100 for percent in percents
+    ):
+        allowed = f"it is up to {MAX_NOTICE_PERCENTS} percents from 1 to 100, each once, like 50,80,100"
+        raise InvalidValue("notice_percents", text, allowed)
+    return percents
 
 
 def read_policy(stored: Mapping[str, Any] | str) -> ServicePolicy:

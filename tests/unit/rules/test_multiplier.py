@@ -1,0 +1,48 @@
+"""What an octet counts where it was carried (rule R22)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from herotill.multiplier import MAX_PER_MILLE, carried_octets, charged_usage
+from herotill.usage import NOTHING_USED, Usage
+
+octets = st.integers(0, 2**45)
+per_mille = st.integers(0, MAX_PER_MILLE)
+steps = st.lists(st.builds(Usage, octets, octets, st.integers(0, 86_400)), max_size=30)
+
+
+@given(steps, per_mille)
+def test_r22_however_often_a_session_reports_rounding_loses_nothing(
+    steps: list[Usage], per_mille: int
+) -> None:
+    total, charged = NOTHING_USED, NOTHING_USED
+    for step in steps:
+        after = total + step
+        charged += charged_usage(total, after, per_mille)
+        total = after
+    assert charged.input_octets == total.input_octets * per_mille // 1000
+    assert charged.output_octets == total.output_octets * per_mille // 1000
+    assert charged.seconds == total.seconds
+
+
+def test_r22_once_twice_half_and_not_at_all() -> None:
+    carried = Usage(1001, 3, 60)
+    assert charged_usage(NOTHING_USED, carried, 1000) == carried
+    assert charged_usage(NOTHING_USED, carried, 2000) == Usage(2002, 6, 60)
+    assert charged_usage(NOTHING_USED, carried, 500) == Usage(500, 1, 60)
+    assert charged_usage(NOTHING_USED, carried, 0) == Usage(0, 0, 60)
+
+
+@given(st.integers(1, 2**50), st.integers(1, MAX_PER_MILLE))
+def test_r22_a_limit_sent_is_the_least_that_uses_the_grant_up(remaining: int, per_mille: int) -> None:
+    limit = carried_octets(remaining, per_mille)
+    assert limit is not None
+    assert limit >= 1
+    assert limit * per_mille // 1000 >= remaining
+    assert (limit - 1) * per_mille // 1000 < remaining
+
+
+def test_r22_what_does_not_count_has_no_limit() -> None:
+    assert carried_octets(5, 0) is None
+    assert carried_octets(None, 2000) is None
+    assert carried_octets(0, 2000) == 0
