@@ -102,6 +102,7 @@ class Customer(Base):
     verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    language: Mapped[str | None]
     group: Mapped[CustomerGroup | None] = relationship()
 
 
@@ -336,3 +337,87 @@ class EventDelivery(Base):
     next_attempt_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
+
+
+class MessageTemplate(Base):
+    """What is said of a kind of event in one language, where the operator has words of their own."""
+
+    __tablename__ = "message_template"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    body: Mapped[str]
+    changed_at: Mapped[datetime]
+    changed_by: Mapped[str]
+
+
+class ExpiryReminder(Base):
+    """So long before its end the holder of a grant is reminded (rule R21)."""
+
+    __tablename__ = "expiry_reminder"
+    lead_seconds: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    reminded_until: Mapped[datetime]
+
+
+class LowBalanceMark(Base):
+    """Below this balance a customer is reminded (rule R21)."""
+
+    __tablename__ = "low_balance_mark"
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+
+
+class LowBalanceReminder(Base):
+    """Who was reminded and has not paid in since."""
+
+    __tablename__ = "low_balance_reminder"
+    customer_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.customer.customer_id"), primary_key=True
+    )
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    below_since: Mapped[datetime]
+
+
+class TopUp(Base):
+    """What an operator gave for nothing, once per key (rule R19)."""
+
+    __tablename__ = "top_up"
+    top_up_id: Mapped[int] = _key()
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    account_id: Mapped[int] = _reference("account.account_id")
+    quota_octets: Mapped[int | None] = mapped_column(BigInteger)
+    quota_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    valid_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    topped_up_at: Mapped[datetime]
+    topped_up_by: Mapped[str]
+    account: Mapped[Account] = relationship()
+
+
+class Transfer(Base):
+    """Unused octets that went to another account, once per key (rule R20)."""
+
+    __tablename__ = "transfer"
+    transfer_id: Mapped[int] = _key()
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    from_account_id: Mapped[int] = _reference("account.account_id")
+    to_account_id: Mapped[int] = _reference("account.account_id")
+    octets: Mapped[int] = mapped_column(BigInteger)
+    fee_minor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    currency: Mapped[str]
+    transferred_at: Mapped[datetime]
+    transferred_by: Mapped[str]
+    from_account: Mapped[Account] = relationship(foreign_keys=[from_account_id])
+    to_account: Mapped[Account] = relationship(foreign_keys=[to_account_id])
+
+
+class TransferPart(Base):
+    """Which grant gave how much of a transfer."""
+
+    __tablename__ = "transfer_part"
+    transfer_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.transfer.transfer_id"), primary_key=True
+    )
+    part: Mapped[int] = mapped_column(Integer, primary_key=True)
+    from_grant_key: Mapped[str]
+    octets: Mapped[int] = mapped_column(BigInteger)
