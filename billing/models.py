@@ -269,6 +269,7 @@ class Purchase(Base):
     currency: Mapped[str]
     purchased_at: Mapped[datetime]
     sold_by: Mapped[str]
+    reseller_id: Mapped[int | None] = _reference("reseller.reseller_id")
     account: Mapped[Account] = relationship()
 
     @property
@@ -299,6 +300,7 @@ class LedgerTransaction(Base):
     description: Mapped[str]
     occurred_at: Mapped[datetime]
     recorded_by: Mapped[str]
+    reverses_id: Mapped[int | None] = _reference("ledger_transaction.transaction_id", unique=True)
 
 
 class LedgerPosting(Base):
@@ -311,6 +313,103 @@ class LedgerPosting(Base):
     customer_id: Mapped[int | None] = _reference("customer.customer_id")
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
+    reseller_id: Mapped[int | None] = _reference("reseller.reseller_id")
+
+
+class Reseller(Base):
+    """Sells to the customers of its own groups from a balance it holds with us (rule R28)."""
+
+    __tablename__ = "reseller"
+    reseller_id: Mapped[int] = _key()
+    name: Mapped[str] = mapped_column(unique=True)
+    currency: Mapped[str]
+    commission_basis_points: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class ResellerGroup(Base):
+    """Whose group it is."""
+
+    __tablename__ = "reseller_group"
+    group_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("billing.customer_group.group_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    reseller_id: Mapped[int] = _reference("reseller.reseller_id")
+    assigned_at: Mapped[datetime]
+
+
+class CreditLine(Base):
+    """How far below zero a customer's balance may go by buying, and for how long (rule R26)."""
+
+    __tablename__ = "credit_line"
+    customer_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.customer.customer_id"), primary_key=True, autoincrement=False
+    )
+    limit_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    overdue_after_seconds: Mapped[int] = mapped_column(BigInteger)
+    granted_at: Mapped[datetime]
+    granted_by: Mapped[str]
+
+
+class PaymentRequest(Base):
+    """A payment we wait for; its reference comes back with the money (rule R27)."""
+
+    __tablename__ = "payment_request"
+    payment_request_id: Mapped[int] = _key()
+    reference: Mapped[str] = mapped_column(unique=True)
+    customer_id: Mapped[int] = _reference("customer.customer_id")
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    invoice_id: Mapped[int | None] = _reference("invoice.invoice_id")
+    plan_name: Mapped[str | None]
+    username: Mapped[str | None]
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str]
+    expires_at: Mapped[datetime]
+
+    @property
+    def amount(self) -> Money:
+        """What is to be paid."""
+        return Money(self.amount_minor, self.currency)
+
+
+class Payment(Base):
+    """Money that came in, once per key; `unmatched` while nobody knows whose it is (rule R27)."""
+
+    __tablename__ = "payment"
+    payment_id: Mapped[int] = _key()
+    payment_key: Mapped[str] = mapped_column(unique=True)
+    method: Mapped[str]
+    gateway: Mapped[str | None]
+    reseller_id: Mapped[int | None] = _reference("reseller.reseller_id")
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    reference: Mapped[str] = mapped_column(default="", server_default="")
+    payer: Mapped[str] = mapped_column(default="", server_default="")
+    state: Mapped[str]
+    unmatched_reason: Mapped[str | None]
+    customer_id: Mapped[int | None] = _reference("customer.customer_id")
+    payment_request_id: Mapped[int | None] = _reference("payment_request.payment_request_id", unique=True)
+    received_at: Mapped[datetime]
+    recorded_by: Mapped[str]
+    resolved_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+    resolution: Mapped[str | None]
+    plan_name: Mapped[str | None]
+    username: Mapped[str | None]
+    purchase_id: Mapped[int | None] = _reference("purchase.purchase_id", unique=True)
+    activation_refused: Mapped[str | None]
+    customer: Mapped[Customer | None] = relationship()
+
+    @property
+    def amount(self) -> Money:
+        """What came in."""
+        return Money(self.amount_minor, self.currency)
 
 
 class Event(Base):
