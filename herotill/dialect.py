@@ -47,7 +47,7 @@ class Dialect:
     input_is_upload: bool = True
 
 
-_TIMED_FIELDS = ("session_timeout_seconds", "interim_interval_seconds")
+_SESSION_TIMEOUT = "session_timeout_seconds"
 _REPLY_FIELDS = frozenset(field.name for field in fields(Reply))
 
 
@@ -113,9 +113,14 @@ def render(dialect: Dialect, reply: Reply) -> list[Pair]:
     return pairs
 
 
-def render_timed(dialect: Dialect, reply: Reply) -> list[Pair]:
-    """Return those of the reply's attributes that differ from login to login: how long, and how often to report."""
-    return [pair for saying, say in _timed(dialect) for pair in say(saying, reply)]
+def render_timed(dialect: Dialect, session_seconds: int | None, interim_seconds: int | None) -> list[Pair]:
+    """Return those attributes of a reply that differ from login to login: how long, and how often to report."""
+    pairs = []
+    for saying in _timed(dialect):
+        seconds = session_seconds if saying.field == _SESSION_TIMEOUT else interim_seconds
+        if seconds is not None:
+            pairs.append((saying.attribute, _number(saying, seconds)))
+    return pairs
 
 
 def render_live(dialect: Dialect, reply: Reply) -> list[Pair]:
@@ -132,8 +137,10 @@ def _compiled(dialect: Dialect) -> tuple[tuple[Saying, _Say], ...]:
 
 
 @cache
-def _timed(dialect: Dialect) -> tuple[tuple[Saying, _Say], ...]:
-    return tuple(one for one in _compiled(dialect) if one[0].field in _TIMED_FIELDS)
+def _timed(dialect: Dialect) -> tuple[Saying, ...]:
+    return tuple(
+        saying for saying in dialect.sayings if saying.field in (_SESSION_TIMEOUT, "interim_interval_seconds")
+    )
 
 
 def _way_of(saying: Saying) -> _Say:
@@ -149,9 +156,13 @@ def _say_field(saying: Saying, reply: Reply) -> list[Pair]:
     if value is None:
         return []
     if isinstance(value, int):
-        # A limit that does not fit is said as the largest that does: stricter, never laxer.
-        return [(saying.attribute, str(min(max(value // saying.unit, 1), MAX_WORD)))]
+        return [(saying.attribute, _number(saying, value))]
     return [(saying.attribute, value)]
+
+
+def _number(saying: Saying, value: int) -> str:
+    """Return a number in the saying's unit. A limit that does not fit is said as the largest that does: stricter, never laxer."""
+    return str(min(max(value // saying.unit, 1), MAX_WORD))
 
 
 def _say_split(saying: Saying, reply: Reply) -> list[Pair]:

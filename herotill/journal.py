@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 ACCOUNTING = "acct"
 LOGIN = "auth"
 
+_quote = json.encoder.encode_basestring_ascii
+_CORRECTS = ',"corrects":true'
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -25,7 +27,7 @@ _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).enc
 class Record:
     """One intact record. `received_at_us` is microseconds since the epoch; `body` depends on `kind`.
 
-    The body of ACCOUNTING is the packet's list of [name, value] pairs, of LOGIN an object (see rlm_herotill.hooks).
+    The body of ACCOUNTING is the packet's list of [name, value] pairs, of LOGIN an object (LoginRecord).
     """
 
     offset: int
@@ -33,6 +35,19 @@ class Record:
     received_at_us: int
     nas_address: str
     body: Any
+
+
+class LoginRecord(NamedTuple):
+    """What is kept of one login; its body is an object of these, by the names `encode_login` writes."""
+
+    username: str
+    is_accepted: bool
+    reason: str
+    login_id: str
+    calling_station_id: str
+    called_station_id: str
+    corrects: bool = False
+    """Takes back an accept of the same login: the password was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,21 @@ class Damaged:
 
 def encode(kind: str, received_at_us: int, nas_address: str, body: Sequence[Any] | dict[str, Any]) -> bytes:
     """Return the journal line of one record."""
-    text = _encode_json((kind, received_at_us, nas_address, body)).encode()
+    return _line(_encode_json((kind, received_at_us, nas_address, body)).encode())
+
+
+def encode_login(received_at_us: int, nas_address: str, login: LoginRecord) -> bytes:
+    """Return the journal line of one login: what `encode` makes of it, at a fraction of its cost."""
+    body = (
+        f'{{"user":{_quote(login.username)},"ok":{"true" if login.is_accepted else "false"},'
+        f'"reason":{_quote(login.reason)},"login":{_quote(login.login_id)},'
+        f'"calling":{_quote(login.calling_station_id)},"called":{_quote(login.called_station_id)}'
+        f"{_CORRECTS if login.corrects else ''}}}"
+    )
+    return _line(f'["{LOGIN}",{received_at_us},{_quote(nas_address)},{body}]'.encode())
+
+
+def _line(text: bytes) -> bytes:
     return b"%08x %b\n" % (crc32(text), text)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import radiusd
 
-from herotill.journal import ACCOUNTING
+from herotill.journal import ACCOUNTING, encode
 from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first, last
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import Answer, LoginDesk
@@ -118,7 +118,7 @@ def accounting(pairs: Pairs | None) -> Result:
         packet = pairs or ()
         nas_address = last(packet, SOURCE)
         received_at_us = time.time_ns() // 1000
-        position = node.journal.append(ACCOUNTING, received_at_us, nas_address, packet)
+        position = node.journal.append(encode(ACCOUNTING, received_at_us, nas_address, packet))
         node.store.note_accounting(position, received_at_us, nas_address, packet)
     except OSError as error:
         _complain(f"the journal cannot be written, so the NAS is not answered and will send again: {error}")

@@ -8,11 +8,8 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from herotill.journal import encode
 from rlm_herotill.settings import Fdatasync
 
 SEGMENT_SUFFIX = ".journal"
@@ -36,11 +33,8 @@ class JournalWriter:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def append(
-        self, kind: str, received_at_us: int, nas_address: str, body: Sequence[Any] | dict[str, Any]
-    ) -> Position:
-        """Write one record and return its position. Raises OSError when it is not safely written."""
-        line = encode(kind, received_at_us, nas_address, body)
+    def append(self, line: bytes) -> Position:
+        """Write the line of one record and return its position. Raises OSError when it is not safely written."""
         if self._descriptor < 0 or self._offset >= SEGMENT_OCTETS:
             self._begin_segment()
         written = os.write(self._descriptor, line)

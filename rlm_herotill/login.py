@@ -22,7 +22,7 @@ from herotill.decision import (
     ReserveSlice,
     decide,
 )
-from herotill.journal import LOGIN
+from herotill.journal import LoginRecord, encode_login
 from herotill.outage import decide_in_outage
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.reply import Reply, spread_interim_interval
@@ -257,18 +257,17 @@ class LoginDesk:
 
     def _record(self, login: Login, accepted: bool, reason: Reason) -> bool:
         request = login.request
-        body: dict[str, str | bool] = {
-            "user": request.username,
-            "ok": accepted,
-            "reason": str(reason),
-            "login": request.login_id,
-            "calling": request.calling_station_id,
-            "called": login.called_station_id,
-        }
-        if login.is_accepted:
-            body["corrects"] = True
+        record = LoginRecord(
+            request.username,
+            accepted,
+            reason,
+            request.login_id,
+            request.calling_station_id,
+            login.called_station_id,
+            login.is_accepted,
+        )
         try:
-            self._journal.append(LOGIN, time.time_ns() // 1000, request.nas_address, body)
+            self._journal.append(encode_login(time.time_ns() // 1000, request.nas_address, record))
         except OSError as error:
             self._complain(f"the journal cannot be written, so nobody can log in: {error}")
             return False

@@ -31,8 +31,7 @@ class StandingAnswer:
         """Return how long this login's session may last and how often it reports."""
         interval = self.accept.reply.interim_interval_seconds
         spread = None if interval is None else spread_interval(interval, login_id)
-        timed = Reply(self.accept.session_seconds(now), interim_interval_seconds=spread)
-        return render_timed(self.dialect, timed)
+        return render_timed(self.dialect, self.accept.session_seconds(now), spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,9 @@ def _prepare(
     accept = standing_accept(snapshot, now)
     if accept is None:
         return _NoAnswer(snapshot, dialect)
-    reply = replace(accept.reply, session_timeout_seconds=accept.session_seconds(now))
-    timed = checked_pairs(render_timed(dialect, reply), complain)
+    seconds = accept.session_seconds(now)
+    reply = replace(accept.reply, session_timeout_seconds=seconds)
+    timed = checked_pairs(render_timed(dialect, seconds, reply.interim_interval_seconds), complain)
     pairs = [pair for pair in reply_pairs(dialect, reply, snapshot.reply, complain) if pair not in timed]
     return StandingAnswer(snapshot, dialect, accept, password_pairs(snapshot.check), tuple(pairs))
 

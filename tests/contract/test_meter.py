@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from herotill.journal import ACCOUNTING, encode
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.settings import Fdatasync
 from sync_daemon import database
@@ -30,7 +31,7 @@ def meter_journal(settings: Settings, *records: tuple[int, list[list[str]]]) -> 
     """Journal these packets, received so many seconds after the beginning, and meter them in one batch."""
     journal = JournalWriter(settings.journal_directory, Fdatasync.NEVER)
     for after_seconds, pairs in records:
-        journal.append("acct", BEGUN_US + after_seconds * 1_000_000, NAS, pairs)
+        journal.append(encode(ACCOUNTING, BEGUN_US + after_seconds * 1_000_000, NAS, pairs))
     journal.close()
     connection = database.connect(database.radius_url(settings), "test")
     try:
@@ -69,13 +70,13 @@ def test_a_restart_in_the_middle_of_a_batch_counts_nothing_twice_and_stays_close
 @pytest.mark.parametrize("damage", [b"garbage\n", b'00000000 ["acct"]\n', b"\n"])
 def test_a_damaged_line_is_quarantined_and_its_neighbours_count(settings: Settings, damage: bytes) -> None:
     journal = JournalWriter(settings.journal_directory, Fdatasync.NEVER)
-    journal.append("acct", BEGUN_US, NAS, packet("1", "Interim-Update", 7, 1))
+    journal.append(encode(ACCOUNTING, BEGUN_US, NAS, packet("1", "Interim-Update", 7, 1)))
     journal.close()
     segment: Path = next(settings.journal_directory.glob("*.journal"))
     with segment.open("ab") as file:
         file.write(damage)
     second = JournalWriter(settings.journal_directory, Fdatasync.NEVER)
-    second.append("acct", BEGUN_US, NAS, packet("2", "Interim-Update", 11, 1))
+    second.append(encode(ACCOUNTING, BEGUN_US, NAS, packet("2", "Interim-Update", 11, 1)))
     second.close()
     connection = database.connect(database.radius_url(settings), "test")
     meter = Meter(connection, settings)

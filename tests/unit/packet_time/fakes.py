@@ -1,6 +1,5 @@
 """Packet time without FreeRADIUS and PostgreSQL: a store that holds accounts in memory, and FreeRADIUS's radiusd module."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,7 @@ from herotill.decision import (
     ReserveSlice,
     StartFirstUse,
 )
+from herotill.journal import Record, decode_line
 from herotill.nas import NasDirectory
 from herotill.overlay import with_pending_logins
 from herotill.snapshot import AccountSnapshot, Reservation, Row
@@ -85,12 +85,12 @@ class FakeJournal:
         self.records: list[tuple[str, int, str, Any]] = []
         self.is_full = False
 
-    def append(
-        self, kind: str, received_at_us: int, nas_address: str, body: Sequence[Any] | dict[str, Any]
-    ) -> tuple[str, int]:
+    def append(self, line: bytes) -> tuple[str, int]:
         if self.is_full:
             raise OSError(28, "No space left on device")
-        self.records.append((kind, received_at_us, nas_address, body))
+        record = decode_line(line[:-1], 0)
+        assert isinstance(record, Record)
+        self.records.append((record.kind, record.received_at_us, record.nas_address, record.body))
         return "1.journal", len(self.records)
 
     def outcomes(self) -> list[tuple[bool, str]]:

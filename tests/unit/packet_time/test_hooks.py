@@ -154,7 +154,7 @@ def test_r33_a_nas_is_found_for_dynamic_clients_and_its_secret_survives_freeradi
 def test_accounting_is_answered_only_when_it_is_journalled(hooks: Any, node: Any) -> None:
     assert hooks.accounting(ACCOUNTING) == 2
     ((kind, _, nas_address, body),) = node.journal.records
-    assert (kind, nas_address, body) == ("acct", "192.0.2.1", ACCOUNTING)
+    assert (kind, nas_address, body) == ("acct", "192.0.2.1", [list(pair) for pair in ACCOUNTING])
     node.journal.is_full = True
     assert hooks.accounting(ACCOUNTING) == 1
 

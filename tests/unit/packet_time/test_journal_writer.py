@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from herotill.journal import ACCOUNTING, Damaged, Record, decode_lines
+from herotill.journal import ACCOUNTING, Damaged, Record, decode_lines, encode
 from rlm_herotill import journal
 from rlm_herotill.journal import JournalWriter, Position
 from rlm_herotill.settings import Fdatasync
@@ -21,7 +21,7 @@ def writer(tmp_path: Path) -> Iterator[JournalWriter]:
 
 
 def append(writer: JournalWriter, user: str) -> Position:
-    return writer.append(ACCOUNTING, 1, "192.0.2.1", [("User-Name", user)])
+    return writer.append(encode(ACCOUNTING, 1, "192.0.2.1", [("User-Name", user)]))
 
 
 def written(directory: Path) -> list[Record | Damaged]:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herotill.journal import ACCOUNTING, LOGIN, Damaged, Record, decode_line, decode_lines, encode
+from herotill.journal import (
+    ACCOUNTING,
+    LOGIN,
+    Damaged,
+    LoginRecord,
+    Record,
+    decode_line,
+    decode_lines,
+    encode,
+    encode_login,
+)
 
 # Lone surrogates too: rlm_python3's text is not always well formed.
 texts = st.text(st.characters(exclude_categories=()), max_size=30)
@@ -121,3 +131,13 @@ def test_a_line_holds_one_newline_whatever_the_values_hold() -> None:
     encoded = encode(LOGIN, 1, "::1", {"user": "a\nb\r\u2028c"})
     assert encoded.count(b"\n") == 1
     assert json.loads(encoded[9:])[3] == {"user": "a\nb\r\u2028c"}
+
+
+@given(st.lists(st.text(max_size=20), min_size=6, max_size=6), st.booleans(), st.booleans())
+def test_a_login_is_written_as_any_record_is(texts: list[str], ok: bool, corrects: bool) -> None:
+    user, reason, login, calling, called, nas = texts
+    body = {"user": user, "ok": ok, "reason": reason, "login": login, "calling": calling, "called": called}
+    if corrects:
+        body["corrects"] = True
+    record = LoginRecord(user, ok, reason, login, calling, called, corrects)
+    assert encode_login(7, nas, record) == encode(LOGIN, 7, nas, body)
