@@ -161,7 +161,7 @@ def _say_field(saying: Saying, reply: Reply) -> list[Pair]:
 
 
 def _number(saying: Saying, value: int) -> str:
-    """Return a number in the saying's unit. A limit that does not fit is said as the largest that does: stricter, never laxer."""
+    """Return a number in the saying's unit; one that does not fit as the largest that does: stricter, never laxer."""
     return str(min(max(value // saying.unit, 1), MAX_WORD))
 
 
