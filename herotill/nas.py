@@ -9,8 +9,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from herotill.dialect import Dialect, dialect_for
+from herotill.multiplier import PER_MILLE
 
-SELECT_NASES = "SELECT nasname, shortname, type, secret FROM radius.nas ORDER BY id"
+# All text, as the file has it that remembers them.
+SELECT_NASES = """
+    SELECT nasname, shortname, type, secret, coalesce(multiplier_per_mille, 1000)::text
+    FROM radius.nas LEFT JOIN radius.nas_profile ON nas_id = id ORDER BY id
+"""
 FOUND_LIMIT = 100_000
 
 
@@ -31,21 +36,26 @@ class Nas:
     nas_type: str
     secret: str = field(repr=False)
     dialect: Dialect
+    multiplier_per_mille: int = PER_MILLE
 
 
 class NasDirectory:
     """Finds the NAS of a source address, the longest prefix first; of equals the one entered first."""
 
     def __init__(self, rows: Iterable[Sequence[Any]] = ()) -> None:
-        """Take rows of SELECT_NASES; `unusable` are the names that are neither an address nor a network."""
+        """Take rows of SELECT_NASES; `unusable` are the names that are neither an address nor a network.
+
+        A row without a multiplier has that of one.
+        """
         nases: list[Nas] = []
         self.unusable: list[str] = []
-        for nasname, shortname, nas_type, secret in rows:
+        for nasname, shortname, nas_type, secret, *multiplier in rows:
             network = network_of(nasname)
             if network is None:
                 self.unusable.append(nasname)
                 continue
-            nases.append(Nas(network, shortname, nas_type, secret, dialect_for(nas_type)))
+            per_mille = int(multiplier[0]) if multiplier else PER_MILLE
+            nases.append(Nas(network, shortname, nas_type, secret, dialect_for(nas_type), per_mille))
         nases.sort(key=lambda nas: nas.network.prefixlen, reverse=True)
         self._nases = tuple(nases)
         self._found: dict[str, Nas | None] = {}
@@ -63,6 +73,11 @@ class NasDirectory:
         """Return the dialect of the NAS at `address`; the generic one where it is unknown."""
         nas = self.find(address)
         return dialect_for("other") if nas is None else nas.dialect
+
+    def multiplier_of(self, address: str) -> int:
+        """Return what an octet counts at the NAS at `address`, in thousandths (rule R22); once where it is unknown."""
+        nas = self.find(address)
+        return PER_MILLE if nas is None else nas.multiplier_per_mille
 
     def _search(self, address: str) -> Nas | None:
         try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "nas.json"
-COLUMNS = 4
-"""Of SELECT_NASES."""
+COLUMNS = (4, 5)
+"""Of SELECT_NASES; a file of before there were multipliers has one less."""
 
 
 def remember_nases(directory: Path, rows: Sequence[Sequence[Any]]) -> None:
@@ -40,4 +40,10 @@ def remembered_nases(directory: Path) -> list[list[Any]]:
 
 
 def _is_nas(row: object) -> bool:
-    return isinstance(row, list) and len(row) == COLUMNS and all(isinstance(value, str) for value in row)
+    if (
+        not isinstance(row, list)
+        or len(row) not in COLUMNS
+        or not all(isinstance(value, str) for value in row)
+    ):
+        return False
+    return all(multiplier.isascii() and multiplier.isdigit() for multiplier in row[4:])

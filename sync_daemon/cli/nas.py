@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from herotill.errors import InvalidValue, Refused
+from herotill.multiplier import format_multiplier, parse_multiplier
 from sync_daemon.cli.application import Application, pass_application
 
 if TYPE_CHECKING:
@@ -23,9 +24,25 @@ INSERT_NAS = """
     INSERT INTO radius.nas (nasname, shortname, type, secret, description)
     VALUES (%(address)s, %(name)s, %(type)s, %(secret)s, %(description)s) RETURNING id
 """
-INSERT_PROFILE = "INSERT INTO radius.nas_profile (nas_id, coa_port) VALUES (%(nas_id)s, %(coa_port)s)"
+INSERT_PROFILE = """
+    INSERT INTO radius.nas_profile (nas_id, coa_port, multiplier_per_mille)
+    VALUES (%(nas_id)s, %(coa_port)s, %(multiplier_per_mille)s)
+"""
+# NULL: as it is.
+EDIT_NAS = """
+    UPDATE radius.nas SET nasname = coalesce(%(address)s, nasname), type = coalesce(%(type)s, type)
+    WHERE shortname = %(name)s RETURNING id
+"""
+EDIT_PROFILE = """
+    INSERT INTO radius.nas_profile (nas_id, coa_port, multiplier_per_mille)
+    VALUES (%(nas_id)s, coalesce(%(coa_port)s, 3799), coalesce(%(multiplier_per_mille)s, 1000))
+    ON CONFLICT (nas_id) DO UPDATE
+    SET coa_port = coalesce(%(coa_port)s, nas_profile.coa_port),
+        multiplier_per_mille = coalesce(%(multiplier_per_mille)s, nas_profile.multiplier_per_mille)
+"""
+FIND_OTHER_AT = "SELECT shortname FROM radius.nas WHERE nasname = %(address)s AND shortname <> %(name)s"
 LIST_NASES = """
-    SELECT n.shortname, n.nasname, n.type, coalesce(p.coa_port, 3799), coalesce(n.description, '')
+    SELECT n.shortname, n.nasname, n.type, coalesce(p.coa_port, 3799), coalesce(p.multiplier_per_mille, 1000)
     FROM radius.nas n LEFT JOIN radius.nas_profile p ON p.nas_id = n.id ORDER BY n.shortname
 """
 DELETE_NAS = "DELETE FROM radius.nas WHERE shortname = %(name)s RETURNING id"
@@ -53,6 +70,9 @@ def nas() -> None:
 @click.option(
     "--coa-port", default=3799, show_default=True, help="Where it takes Disconnect and CoA requests."
 )
+@click.option(
+    "--multiplier", default="1x", show_default=True, help="What an octet counts there: 0x, 0.5x, 2x."
+)
 @pass_application
 def add(application: Application, /, name: str, address: str, **chosen: object) -> None:
     """Let a NAS ask. It works at once; FreeRADIUS needs no restart."""
@@ -61,6 +81,7 @@ def add(application: Application, /, name: str, address: str, **chosen: object) 
         "address": checked_address(address),
         "type": chosen["nas_type"],
         "coa_port": checked_port(chosen["coa_port"]),
+        "multiplier_per_mille": parse_multiplier(str(chosen["multiplier"]), "--multiplier"),
         "description": None,
     }
     row["secret"] = _secret(chosen["secret_file"], is_generated=bool(chosen["generate_secret"]))
@@ -69,6 +90,36 @@ def add(application: Application, /, name: str, address: str, **chosen: object) 
     click.echo(f"added {row['name']} ({row['address']})")
     if chosen["generate_secret"]:
         click.echo(f"its secret, shown only now: {row['secret']}")
+
+
+@nas.command()
+@click.argument("name")
+@click.option("--address", help="Source address of its packets, or a network.")
+@click.option("--type", "nas_type", type=click.Choice(TYPES), help="Its dialect.")
+@click.option("--coa-port", type=click.INT, help="Where it takes Disconnect and CoA requests.")
+@click.option("--multiplier", help="What an octet counts there from now on: 0x, 0.5x, 2x.")
+@pass_application
+def edit(
+    application: Application,
+    /,
+    name: str,
+    address: str | None,
+    nas_type: str | None,
+    coa_port: int | None,
+    multiplier: str | None,
+) -> None:
+    """Change a NAS; what is not said stays. Every node and the meter know it at once."""
+    row: dict[str, object] = {
+        "name": name,
+        "address": None if address is None else checked_address(address),
+        "type": nas_type,
+        "coa_port": None if coa_port is None else checked_port(coa_port),
+        "multiplier_per_mille": None if multiplier is None else parse_multiplier(multiplier, "--multiplier"),
+    }
+    changed = [field for field, value in row.items() if value is not None and field != "name"]
+    with application.radius_connection() as connection:
+        _edit(connection, row)
+    click.echo(f"changed {name}: {', '.join(changed).replace('_per_mille', '') or 'nothing'}")
 
 
 @nas.command("list")
@@ -80,9 +131,9 @@ def list_(application: Application) -> None:
         rows = cursor.fetchall()
     from rich.table import Table  # noqa: PLC0415 - slow to import
 
-    table = Table("name", "address", "type", "CoA port", box=None)
-    for name, address, nas_type, port, _ in rows:
-        table.add_row(name, address, nas_type, str(port))
+    table = Table("name", "address", "type", "CoA port", "an octet counts", box=None)
+    for name, address, nas_type, port, per_mille in rows:
+        table.add_row(name, address, nas_type, str(port), format_multiplier(per_mille))
     application.console.print(table if rows else "there is no NAS yet: herotill nas add")
 
 
@@ -110,6 +161,19 @@ def _insert(connection: "Connection", row: dict[str, object]) -> None:
         cursor.execute(INSERT_NAS, row)
         (nas_id,) = cursor.fetchone() or (None,)
         cursor.execute(INSERT_PROFILE, row | {"nas_id": nas_id})
+        cursor.execute(NOTIFY)
+
+
+def _edit(connection: "Connection", row: dict[str, object]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE radius.nas IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(FIND_OTHER_AT, row)
+        if (other := cursor.fetchone()) is not None:
+            raise Refused(f"there is already a NAS {other[0]} at {row['address']}", rule="R33")
+        cursor.execute(EDIT_NAS, row)
+        if (found := cursor.fetchone()) is None:
+            raise Refused(f"there is no NAS named {row['name']}", rule="R33")
+        cursor.execute(EDIT_PROFILE, row | {"nas_id": found[0]})
         cursor.execute(NOTIFY)
 
 

@@ -16,6 +16,7 @@ NASES = NasDirectory(
         ("2001:db8::/32", "six", "wispr", "s4"),
         ("roof.example", "by name", "other", "s5"),
         ("192.0.2.9/24", "host bits", "other", "s6"),
+        ("203.0.113.0/24", "lte", "other", "s7", "2000"),
     ]
 )
 
@@ -47,13 +48,19 @@ def test_the_dialect_of_an_unknown_nas_is_the_generic_one() -> None:
     assert NASES.dialect_of("192.0.2.7").name == "chillispot"
 
 
+def test_r22_an_octet_counts_once_where_nobody_said_otherwise() -> None:
+    assert NASES.multiplier_of("203.0.113.9") == 2000
+    assert NASES.multiplier_of("192.0.2.7") == 1000
+    assert NASES.multiplier_of("2001:db9::1") == 1000
+
+
 def test_r36_a_secret_is_not_shown() -> None:
     assert "s2" not in repr(NASES.find("192.0.2.7"))
 
 
 # -- remembered for a start without the database (rule R34)
 
-ROWS = [("192.0.2.1", "roof", "mikrotik", "s\\e"), ("2001:db8::/32", "six", "other", "é")]
+ROWS = [("192.0.2.1", "roof", "mikrotik", "s\\e", "2000"), ("2001:db8::/32", "six", "other", "é")]
 
 
 def test_r34_the_nases_known_last_are_read_back_as_they_were(tmp_path: Path) -> None:
@@ -72,7 +79,8 @@ def test_what_an_interrupted_write_left_is_no_way_to_the_secrets(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"[[", b"\xff\xfe", b"{}", b"[1]", b'[["192.0.2.1"]]', b"[[1,2,3,4]]"]
+    "damage",
+    [b"", b"[[", b"\xff\xfe", b"{}", b"[1]", b'[["192.0.2.1"]]', b"[[1,2,3,4]]", b'[["a","b","c","d","e"]]'],
 )
 def test_a_damaged_file_is_no_nas_and_is_replaced(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(damage)

@@ -1,9 +1,17 @@
 """What an octet counts where it was carried (rule R22)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herotill.multiplier import MAX_PER_MILLE, carried_octets, charged_usage
+from herotill.errors import InvalidValue
+from herotill.multiplier import (
+    MAX_PER_MILLE,
+    carried_octets,
+    charged_usage,
+    format_multiplier,
+    parse_multiplier,
+)
 from herotill.usage import NOTHING_USED, Usage
 
 octets = st.integers(0, 2**45)
@@ -46,3 +54,21 @@ def test_r22_what_does_not_count_has_no_limit() -> None:
     assert carried_octets(5, 0) is None
     assert carried_octets(None, 2000) is None
     assert carried_octets(0, 2000) == 0
+
+
+@given(per_mille)
+def test_r22_a_multiplier_is_written_as_it_can_be_typed(per_mille: int) -> None:
+    assert parse_multiplier(format_multiplier(per_mille), "multiplier") == per_mille
+
+
+@pytest.mark.parametrize(
+    ("text", "per_mille"), [("0", 0), ("2x", 2000), ("1.25", 1250), (" 0.5x ", 500), ("100", 100_000)]
+)
+def test_r22_a_multiplier_is_typed_with_or_without_its_x(text: str, per_mille: int) -> None:
+    assert parse_multiplier(text, "multiplier") == per_mille
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.0005", "101", "100.001", "1e3", "two", "1,5", "٢"])
+def test_r22_an_impossible_multiplier_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match="multiplier"):
+        parse_multiplier(text, "multiplier")
