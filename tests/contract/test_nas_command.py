@@ -5,7 +5,6 @@ import psycopg2.extensions
 import pytest
 
 from herotill.nas import SELECT_NASES, NasDirectory
-
 from sync_daemon import database
 from tests.conftest import RunHerotill
 
