@@ -29,7 +29,7 @@ class PacketTimeSettings:
     class_secret: bytes
     fdatasync: Fdatasync = Fdatasync.INTERVAL
     statement_timeout_ms: int = 80
-    snapshot_limit: int = 50_000
+    snapshot_limit: int = 200_000
     outage_session_seconds: int = 600
     admits_unknown_in_outage: bool = False
     exit_in_detach: bool = False
@@ -44,7 +44,7 @@ def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
         class_secret=_secret(config),
         fdatasync=_fdatasync(config.get("fdatasync", Fdatasync.INTERVAL)),
         statement_timeout_ms=_number(config, "statement_timeout_ms", 80, 10),
-        snapshot_limit=_number(config, "snapshot_limit", 50_000, 0),
+        snapshot_limit=_number(config, "snapshot_limit", 200_000, 0),
         outage_session_seconds=_number(config, "outage_session_seconds", 600, 1),
         admits_unknown_in_outage=_admits_unknown(str(config.get("outage_for_unknown", Outage.CLOSED))),
         exit_in_detach=_exits_in_detach(str(config.get("freeradius_version", ""))),
