@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_interface
 
 from herotill.metering import Counter, Reading
+from herotill.value import value
 
 MAX_DELAY = timedelta(days=7)
 
@@ -46,7 +47,7 @@ class NasRestart:
     event_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """Start, Interim-Update or Stop of one session.
 

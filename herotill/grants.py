@@ -4,13 +4,14 @@ A grant (table `radius.entitlement`) is a number of octets and seconds with its 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from herotill.policy import Counting, ServicePolicy, read_policy
 from herotill.usage import NOTHING_USED, Usage, counted_octets
+from herotill.value import value
 
 FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
@@ -24,7 +25,7 @@ class GrantEnd(StrEnum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Grant:
     """One grant and its use so far. A quota of None is unlimited; times are aware UTC."""
 
@@ -101,7 +102,7 @@ def _burn_key(grant: Grant, now: datetime) -> tuple[int, datetime, datetime, int
     return (grant.priority, grant_ends_at(grant, now) or FAR_FUTURE, grant.granted_at, grant.grant_id)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Burn:
     """What one report took from one grant; `grant` is the grant after it, None where nobody was granted anything."""
 

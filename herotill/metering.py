@@ -5,16 +5,15 @@ Acct-Input-Octets and Acct-Output-Octets are cumulative 32-bit counters (RFC 286
 report costs nothing, and the total is the same in whatever order reports arrive.
 """
 
-from dataclasses import dataclass
-
 from herotill.usage import NOTHING_USED, Usage
+from herotill.value import value
 
 WORD = 1 << 32
 MAX_LINK_BITS_PER_SECOND = 10_000_000_000
 """No access link behind a NAS without Gigawords carries more; a wrap that would need more is a counter reset instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Counter:
     """One direction as reported: the low 32 bits, and the Gigawords where the NAS sent them."""
 
@@ -27,7 +26,7 @@ class Counter:
         return ((self.gigawords or 0) << 32) + self.low
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reading:
     """The counters of one report; `seconds` is Acct-Session-Time."""
 
@@ -36,7 +35,7 @@ class Reading:
     output: Counter
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meter:
     """What is known of one session's counters."""
 

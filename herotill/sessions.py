@@ -6,7 +6,7 @@ yet over its snapshot.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from herotill.accounting import Report, Status
 from herotill.grants import as_time
 from herotill.metering import UNREAD, Meter, advance
 from herotill.usage import Usage
+from herotill.value import value
 
 STALE = "Stale-Session"
 NAS_RESTARTED = "NAS-Reboot"
@@ -23,7 +24,7 @@ ROUNDING = timedelta(seconds=2)
 """How far a start derived from Acct-Session-Time may be off: both are whole seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Session:
     """One session and its counters (table `radius.session`). Stopped sessions keep counting late reports upwards."""
 

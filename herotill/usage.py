@@ -3,12 +3,11 @@
 Input is what the NAS received (the subscriber's upload), output what it sent (the download): RFC 2866 §5.3, §5.4.
 """
 
-from dataclasses import dataclass
-
 from herotill.policy import Counting
+from herotill.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Octets and seconds used; all non-negative."""
 
@@ -39,9 +38,9 @@ NOTHING_USED = Usage()
 
 def counted_octets(counting: Counting, usage: Usage) -> int:
     """Return the octets that count against a quota (rule R14)."""
+    if counting is Counting.SUM:
+        return usage.input_octets + usage.output_octets
     match counting:
-        case Counting.SUM:
-            return usage.input_octets + usage.output_octets
         case Counting.LARGER:
             return max(usage.input_octets, usage.output_octets)
         case Counting.DOWNLOAD:

@@ -13,6 +13,7 @@ from herotill.grants import Burn, Grant, burn, burn_order, with_end_written
 from herotill.sessions import Session, apply_report, begin_session, session_of
 from herotill.snapshot import AccountKind, Reservation
 from herotill.usage import NOTHING_USED, Usage
+from herotill.value import value
 
 IntervalKey = tuple[str, datetime, int]
 """User name, start of the hour, grant id (0: nobody granted it)."""
@@ -43,7 +44,7 @@ class Changes:
     """When the last report of each account was received: what a cut is caused by."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BoundReport:
     """A report and the account it is metered to: the one its Class names, else the one its User-Name names."""
 
