@@ -73,8 +73,13 @@ def get(session: Session, username: str, *, lock: bool = False) -> Account:
         query = query.with_for_update(of=Account).execution_options(populate_existing=True)
     found = session.scalars(query).one_or_none()
     if found is None:
-        raise InvalidValue("user", username, "there is no such account; `herotill account list` shows them")
+        raise unknown(username)
     return found
+
+
+def unknown(username: str) -> InvalidValue:
+    """Return the refusal of a name that is no account's, or none the asker may know of."""
+    return InvalidValue("user", username, "there is no such account; `herotill account list` shows them")
 
 
 def listing(session: Session, *, search: str = "", kind: str = "", limit: int = 100) -> list[Account]:

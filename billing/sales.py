@@ -1,31 +1,28 @@
-"""Sales: an account gets a plan, once per key, and the ledger says who paid (rules R1, R3, R8, R12, R25)."""
+"""Sales: an account gets a plan, once per key, and the ledger says who paid (rules R1, R3, R8, R12, R25, R26, R28)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import accounts, plans
+from billing import accounts, credit, plans, resellers
+from billing.charging import Charge, PaidBy, charge, charge_reseller
 from billing.cycles import cycle_end
-from billing.ledger import Entry, balance, post_payment, post_sale
-from billing.models import Account, Customer, Plan, Purchase
+from billing.events import emit
+from billing.ledger import Entry, post_sale
+from billing.models import Account, Plan, Purchase
 from billing.projection import Offer, grant, project_accounts
+from billing.resellers import Seller
 from billing.terms import PlanTerms, clocks_of_purchase
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind, AccountStatus
 
 MAX_KEY_CHARACTERS = 200
-
-
-class PaidBy(StrEnum):
-    """Where the money of a sale comes from."""
-
-    CASH = "cash"  # received with the sale
-    BALANCE = "balance"  # paid before
+# Keys made by us begin with these; nobody else's may.
+RESERVED = ("voucher:", "payment:", "reseller:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +52,33 @@ class Sale:
     repeated: bool
 
 
-def sell(session: Session, *, order: Order, now: datetime) -> Sale:
-    """Sell a plan to an account. Raises Refused with the rule that forbids it, InvalidValue for unknown names."""
+def sell(session: Session, *, order: Order, now: datetime, seller: Seller | None = None) -> Sale:
+    """Sell a plan to an account. Raises Refused with the rule that forbids it, InvalidValue for unknown names.
+
+    A `seller` pays from its own balance, has keys of its own, and for it accounts of others do not exist.
+    """
     _check_key(order.key)
+    if seller is not None:
+        order = _as_order_of(seller, order)
+    return sell_once(session, order=order, now=now, seller=seller)
+
+
+def sell_once(session: Session, *, order: Order, now: datetime, seller: Seller | None = None) -> Sale:
+    """Sell as `sell` does, for callers that make the keys they are known to own, such as `payment:12`."""
     before = _find_purchase(session, order)
     if before is not None:
         return _repeated(before)
-    account = accounts.get(session, order.username, lock=True)
+    account = _held_account(session, order.username, seller)
     plan = plans.get(session, order.plan)
     terms = PlanTerms.of(plan)
     _check_may_buy(account, plan, terms)
-    purchase_id = _record(session, order, account, plan, now)
+    purchase_id = _record(session, order, account, plan, now, seller)
     if purchase_id is None:
         return _sold_meanwhile(session, order)
-    _pay(session, order, account, purchase_id, now)
-    _deliver(session, order, account, purchase_id, now)
+    purchase = session.get_one(Purchase, purchase_id)
+    _pay(session, order, account, purchase, seller)
+    _deliver(session, order, account, purchase, now)
+    _announce(session, account, purchase)
     return Sale(purchase_id, account.username, plan.name, terms.price, now, repeated=False)
 
 
@@ -82,8 +91,25 @@ def listing(session: Session, *, username: str, limit: int = 100) -> list[Purcha
 def _check_key(key: str) -> None:
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not key.isprintable():
         raise InvalidValue("key", key, f"it is 1 to {MAX_KEY_CHARACTERS} printable characters")
-    if key.startswith("voucher:"):
-        raise InvalidValue("key", key, "keys that begin with `voucher:` belong to the vouchers")
+    if key.startswith(RESERVED):
+        raise InvalidValue("key", key, f"keys that begin with {', '.join(RESERVED)} are made by us")
+
+
+def _as_order_of(seller: Seller, order: Order) -> Order:
+    if order.paid_by is not PaidBy.CASH:
+        raise Refused(f"{seller.name} sells from its own balance, not from the customer's", "R28")
+    return replace(order, key=f"reseller:{seller.reseller_id}:{order.key}", sold_by=seller.name)
+
+
+def _held_account(session: Session, username: str, seller: Seller | None) -> Account:
+    """Hold the customer, then the account: the order in which everybody takes these locks."""
+    account = accounts.get(session, username)
+    if seller is not None and not resellers.serves(session, seller, account.customer):
+        # The very answer for a name nobody has: it does not tell that there is one.
+        raise accounts.unknown(username)
+    if account.customer_id is not None:
+        credit.lock(session, account.customer_id)
+    return accounts.get(session, username, lock=True)
 
 
 def _check_may_buy(account: Account, plan: Plan, terms: PlanTerms) -> None:
@@ -121,7 +147,9 @@ def _repeated(purchase: Purchase) -> Sale:
     return Sale(purchase.purchase_id, username, purchase.plan_name, purchase.price, at, repeated=True)
 
 
-def _record(session: Session, order: Order, account: Account, plan: Plan, now: datetime) -> int | None:
+def _record(
+    session: Session, order: Order, account: Account, plan: Plan, now: datetime, seller: Seller | None
+) -> int | None:
     new = insert(Purchase).values(
         idempotency_key=order.key,
         account_id=account.account_id,
@@ -132,48 +160,49 @@ def _record(session: Session, order: Order, account: Account, plan: Plan, now: d
         currency=plan.currency,
         purchased_at=now,
         sold_by=order.sold_by,
+        reseller_id=None if seller is None else seller.reseller_id,
     )
     return session.scalar(new.on_conflict_do_nothing().returning(Purchase.purchase_id))
 
 
-def _pay(session: Session, order: Order, account: Account, purchase_id: int, now: datetime) -> None:
-    purchase = session.get_one(Purchase, purchase_id)
-    entry = Entry(
-        f"purchase:{purchase_id}", f"{purchase.plan_name} to {account.username}", now, order.sold_by
-    )
-    if order.paid_by is PaidBy.BALANCE:
-        _check_balance(session, account, purchase)
-    elif account.customer_id is not None:
-        received = Entry(
-            f"payment:purchase:{purchase_id}", f"cash for {purchase.plan_name}", now, order.sold_by
-        )
-        post_payment(session, received, purchase.price, account.customer_id)
-    post_sale(session, entry, purchase.price, account.customer_id)
-
-
-def _check_balance(session: Session, account: Account, purchase: Purchase) -> None:
+def _pay(session: Session, order: Order, account: Account, purchase: Purchase, seller: Seller | None) -> None:
+    key, what = f"purchase:{purchase.purchase_id}", f"{purchase.plan_name} to {account.username}"
     if account.customer_id is None:
-        raise Refused(f"{account.username} belongs to no customer and has no balance", "R25")
-    # The customer's row is held, so that two sales at once cannot both spend the same balance.
-    session.scalars(
-        select(Customer).where(Customer.customer_id == account.customer_id).with_for_update()
-    ).one()
-    available = balance(session, account.customer_id, purchase.currency)
-    if available.minor < purchase.price_minor:
-        raise Refused(f"the balance is {available}, {purchase.plan_name} costs {purchase.price}", "R25")
+        if order.paid_by is not PaidBy.CASH:
+            raise Refused(f"{account.username} belongs to no customer and has no balance", "R25")
+        entry = Entry(key, what, purchase.purchased_at, order.sold_by)
+        post_sale(session, entry, purchase.price, customer_id=None)
+        return
+    due = Charge(purchase.plan_name, purchase.price, key, what, order.sold_by, purchase.purchased_at)
+    if seller is None:
+        charge(session, due, account.customer_id, order.paid_by)
+    else:
+        charge_reseller(session, due, account.customer_id, seller)
 
 
-def _deliver(session: Session, order: Order, account: Account, purchase_id: int, now: datetime) -> None:
-    purchase = session.get_one(Purchase, purchase_id)
+def _deliver(session: Session, order: Order, account: Account, purchase: Purchase, now: datetime) -> None:
     terms = PlanTerms.from_mapping(purchase.plan_terms)
     clocks = clocks_of_purchase(terms, now, _cycle_end(account, order.time_zone, now))
     if clocks.expires_at is not None and clocks.expires_at <= now:
         raise Refused(f"{purchase.plan_name} ended on {clocks.expires_at:%Y-%m-%d %H:%M} UTC", "R13")
     offer = Offer("purchase", purchase.plan_name, terms, clocks, now)
-    grant(session, offer, {f"purchase:{purchase_id}": account.username})
+    grant(session, offer, {f"purchase:{purchase.purchase_id}": account.username})
     if account.kind == AccountKind.MONTHLY:
         account.plan_policy = terms.policy.to_mapping()
         project_accounts(session, [account.username])
+
+
+def _announce(session: Session, account: Account, purchase: Purchase) -> None:
+    payload = {
+        "purchase": purchase.purchase_id,
+        "plan": purchase.plan_name,
+        "user": account.username,
+        "price_minor": purchase.price_minor,
+        "currency": purchase.currency,
+        "sold_by": purchase.sold_by,
+    }
+    key = f"purchase:{purchase.purchase_id}"
+    emit(session, "plan.sold", key, payload, purchase.purchased_at, account.customer_id)
 
 
 def _cycle_end(account: Account, time_zone: str, now: datetime) -> datetime | None:

@@ -5,7 +5,8 @@ from uuid import uuid4
 import click
 
 from billing import sales
-from billing.sales import Order, PaidBy
+from billing.charging import PaidBy
+from billing.sales import Order
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.output import Column, Output, output_options, show_time
 from sync_daemon.cli.parameters import choice_of, operator_name

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from billing import accounts, customers, ledger, plans, sales
+from billing.charging import PaidBy
 from billing.customers import Person
 from billing.ledger import Entry
-from billing.sales import Order, PaidBy
+from billing.sales import Order
 from billing.terms import PlanTerms
 from herotill.errors import Refused
 from herotill.quantities import Money

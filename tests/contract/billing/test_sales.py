@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from billing import accounts, customers, groups, invoices, ledger, plans, sales
+from billing.charging import PaidBy
 from billing.customers import Person
 from billing.ledger import Entry
-from billing.sales import Order, PaidBy
+from billing.sales import Order
 from billing.terms import PlanTerms
 from herotill.errors import InvalidValue, Refused
 from herotill.policy import ServicePolicy
