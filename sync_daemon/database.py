@@ -88,11 +88,16 @@ def transaction(url: str, application_name: str) -> Iterator[Connection]:
         connection.close()
 
 
-def billing_engine(settings: Settings, application_name: str = "herotill") -> sqlalchemy.Engine:
-    """Return a SQLAlchemy engine on the books; the caller disposes of it."""
+def billing_engine(
+    settings: Settings, application_name: str = "herotill", connections: int = 5
+) -> sqlalchemy.Engine:
+    """Return a SQLAlchemy engine on the books, for so many connections at once; the caller disposes of it."""
     url = billing_url(settings)
     return sqlalchemy.create_engine(
-        "postgresql+psycopg2://", creator=lambda: connect(url, application_name), pool_pre_ping=True
+        "postgresql+psycopg2://",
+        creator=lambda: connect(url, application_name),
+        pool_pre_ping=True,
+        pool_size=connections,
     )
 
 

@@ -6,6 +6,7 @@ Owns names, types, defaults and where the file lies. Refuses to own what each se
 
 import os
 import platform
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from herotill.errors import InvalidValue, Refused
+from sync_daemon.events.configuration import Sink, read_sinks
 
 FILE_NAME = "herotill.yaml"
 FDATASYNC_POLICIES = ("always", "interval", "never")
@@ -45,6 +47,8 @@ class Settings:
     coa_source_address: str | None
     outage_for_unknown: str
     outage_session_seconds: int
+    language: str
+    event_sinks: tuple[Sink, ...]
 
     @property
     def embedded(self) -> bool:
@@ -130,6 +134,8 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "coa_source_address": None,
         "outage_for_unknown": "closed",
         "outage_session_seconds": 600,
+        "language": "en",
+        "event_sinks": (),
     }
 
 
@@ -216,6 +222,12 @@ def _currency(key: str, value: object) -> str:
     return value
 
 
+def _language(key: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
+        raise InvalidValue(key, value, "it is a tag like en, sw or pt-BR (RFC 5646)")
+    return value
+
+
 def _address(key: str, value: object) -> str:
     try:
         return str(ip_address(_text(key, value)))
@@ -238,6 +250,8 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "coa_source_address": _address,
     "outage_for_unknown": _outage_for_unknown,
     "outage_session_seconds": _seconds,
+    "language": _language,
+    "event_sinks": read_sinks,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -28,6 +28,7 @@ WORKERS = {
     "meter": "sync_daemon.meter",
     "coa": "sync_daemon.coa.worker",
     "schedule": "sync_daemon.schedule",
+    "events": "sync_daemon.events.worker",
 }
 DRAIN_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5

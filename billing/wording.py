@@ -1,0 +1,27 @@
+"""What customers are told where the operator has no words of their own: one template for each kind of event, in English."""
+
+from herotill.messages import Template
+
+WORDING_LANGUAGE = "en"
+WORDING = {
+    "notice.usage": Template(
+        "{percent} % of {plan_name} is used",
+        "Hello,\n\n{percent} % of {plan_name} on {username} is used. Left: {remaining}.\n",
+    ),
+    "notice.expiry": Template(
+        "{plan_name} ends on {expires_at}",
+        "Hello,\n\n{plan_name} on {username} ends on {expires_at}. Left: {remaining}.\n",
+    ),
+    "notice.low_balance": Template(
+        "Your balance is {balance_minor}",
+        "Hello {customer_name},\n\nyour balance is {balance_minor}. Account number: {account_number}.\n",
+    ),
+    "topup": Template(
+        "{username} was topped up",
+        "Hello,\n\n{username} was given {given}: {reason}.\n",
+    ),
+    "transfer.received": Template(
+        "{octets} were given to you",
+        "Hello,\n\n{from_username} has given {octets} to {username}.\n",
+    ),
+}
