@@ -1,7 +1,8 @@
 """Loads many accounts into memory ahead of their logins, in small pages between notifications.
 
 Wanted are the accounts with live sessions, whose devices come back after a power cut, those whose session has just ended,
-and those of which memory has an old picture only. Runs in the database's thread; a hook waits for it no longer than one page takes to be stored.
+and those of which memory has an old picture only. Runs in the database's thread; a hook waits for it no longer than one
+page takes to be stored.
 """
 
 import itertools

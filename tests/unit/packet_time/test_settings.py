@@ -20,7 +20,7 @@ def test_four_items_are_enough() -> None:
     assert settings.journal_directory == Path("/var/lib/herotill/journal")
     assert settings.class_secret == bytes([0xAB]) * 32
     assert settings.fdatasync is Fdatasync.INTERVAL
-    assert (settings.statement_timeout_ms, settings.snapshot_limit) == (80, 50_000)
+    assert (settings.statement_timeout_ms, settings.snapshot_limit) == (80, 200_000)
     assert (settings.outage_session_seconds, settings.admits_unknown_in_outage) == (600, False)
 
 
