@@ -66,6 +66,9 @@ class Plan(Base):
     refill_expiry: Mapped[str] = mapped_column(default="latest", server_default="latest")
     refill_rates: Mapped[str] = mapped_column(default="keep", server_default="keep")
     refill_counts_overuse: Mapped[bool] = mapped_column(default=False, server_default="false")
+    rolls_over: Mapped[bool] = mapped_column(default=False, server_default="false")
+    topup_plan: Mapped[str | None]
+    topups_max: Mapped[int | None]
     created_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 
@@ -289,6 +292,62 @@ class Invoice(Base):
     issued_at: Mapped[datetime]
     due_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
+    description: Mapped[str] = mapped_column(default="", server_default="")
+    voided_at: Mapped[datetime | None]
+    voided_by: Mapped[str | None]
+    void_reason: Mapped[str | None]
+    account: Mapped[Account] = relationship()
+
+    @property
+    def amount(self) -> Money:
+        """What is to be paid."""
+        return Money(self.amount_minor, self.currency)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be paid."""
+        return self.paid_at is None and self.voided_at is None
+
+
+class BillingProfile(Base):
+    """How an account is billed: daily (rule R23) or monthly (rule R24), with the plan that recurs."""
+
+    __tablename__ = "billing_profile"
+    account_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.account.account_id"), primary_key=True, autoincrement=False
+    )
+    profile: Mapped[str]
+    plan_id: Mapped[int | None] = _reference("plan.plan_id")
+    automatic_bill: Mapped[bool] = mapped_column(default=True, server_default="true")
+    automatic_suspend: Mapped[bool] = mapped_column(default=True, server_default="true")
+    automatic_topup: Mapped[bool] = mapped_column(default=True, server_default="true")
+    payment_terms_days: Mapped[int] = mapped_column(SmallInteger, default=7, server_default="7")
+    cycle_length: Mapped[str] = mapped_column(default="month", server_default="month")
+    anchor_on: Mapped[date]
+    time_zone: Mapped[str]
+    next_cycle_on: Mapped[date | None]
+    next_cycle_at: Mapped[datetime | None]
+    paused: Mapped[bool] = mapped_column(default=False, server_default="false")
+    plan: Mapped[Plan | None] = relationship()
+
+
+class BillingCycle(Base):
+    """A cycle that was opened, with the plan as it was then, and its bill."""
+
+    __tablename__ = "billing_cycle"
+    account_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("billing.account.account_id"), primary_key=True, autoincrement=False
+    )
+    began_on: Mapped[date] = mapped_column(primary_key=True)
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    grant_ends_at: Mapped[datetime]
+    plan_id: Mapped[int] = _reference("plan.plan_id")
+    plan_name: Mapped[str]
+    rolls_over: Mapped[bool]
+    topup_plan: Mapped[str | None]
+    topups_max: Mapped[int | None]
+    invoice_id: Mapped[int | None] = _reference("invoice.invoice_id", unique=True)
 
 
 class LedgerTransaction(Base):
