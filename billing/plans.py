@@ -9,15 +9,17 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from billing.checks import check_name, escape_like
-from billing.models import Plan, Purchase, VoucherBatch
+from billing.models import BillingCycle, BillingProfile, Plan, Purchase, VoucherBatch
 from billing.terms import PlanTerms
 from herotill.errors import InvalidValue
+from herotill.snapshot import AccountKind
 
 
 def add(session: Session, *, name: str, terms: PlanTerms, now: datetime) -> Plan:
     """Put a new plan on the shelf. Raises InvalidValue for a name that is taken."""
     check_name("name", name)
     _check_free(session, name)
+    _check_topup_plan(session, terms)
     plan = Plan(name=name, created_at=now, **terms.to_columns())
     session.add(plan)
     session.flush()
@@ -47,6 +49,7 @@ def edit(session: Session, *, name: str, changes: Mapping[str, Any]) -> Plan:
     if new_name.lower() != plan.name.lower():
         check_name("name", new_name)
         _check_free(session, new_name)
+    _check_topup_plan(session, terms)
     for column, value in ({"name": new_name} | terms.to_columns()).items():
         setattr(plan, column, value)
     session.flush()
@@ -65,10 +68,12 @@ def remove(session: Session, *, name: str, now: datetime) -> Plan:
 
 
 def was_sold(session: Session, plan: Plan) -> bool:
-    """Tell whether a purchase or a batch names the plan."""
+    """Tell whether a purchase, a batch, a billing profile or a cycle names the plan."""
     sold = exists().where(Purchase.plan_id == plan.plan_id)
     printed = exists().where(VoucherBatch.plan_id == plan.plan_id)
-    return bool(session.scalar(select(sold | printed)))
+    recurs = exists().where(BillingProfile.plan_id == plan.plan_id)
+    recurred = exists().where(BillingCycle.plan_id == plan.plan_id)
+    return bool(session.scalar(select(sold | printed | recurs | recurred)))
 
 
 def _on_shelf(session: Session, name: str) -> Plan | None:
@@ -79,3 +84,10 @@ def _on_shelf(session: Session, name: str) -> Plan | None:
 def _check_free(session: Session, name: str) -> None:
     if _on_shelf(session, name) is not None:
         raise InvalidValue("name", name, "another plan has this name")
+
+
+def _check_topup_plan(session: Session, terms: PlanTerms) -> None:
+    if terms.topup_plan is None:
+        return
+    if AccountKind.MONTHLY not in PlanTerms.of(get(session, terms.topup_plan)).kinds:
+        raise InvalidValue("topup_plan", terms.topup_plan, "it is a plan sold to monthly accounts")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from billing.models import Plan
-from herotill.errors import InvalidValue
+from herotill.errors import InvalidValue, Refused
 from herotill.policy import Counting, ServicePolicy
 from herotill.quantities import MAX_MINOR_UNITS, MAX_OCTETS, MAX_SECONDS, Money
 from herotill.refilling import RefillExpiry, RefillRates, RefillTerms
@@ -24,7 +24,11 @@ ALL_KINDS = tuple(AccountKind)
 
 @dataclass(frozen=True, slots=True)
 class PlanTerms:
-    """A plan without its name. A quota of None is unlimited; a clock of None does not run (rule R13)."""
+    """A plan without its name. A quota of None is unlimited; a clock of None does not run (rule R13).
+
+    A plan that recurs may roll over what a cycle leaves, and be topped up by itself with `topup_plan`, at most `topups_max`
+    times in a cycle (rule R18).
+    """
 
     price: Money
     kinds: tuple[AccountKind, ...] = ALL_KINDS
@@ -39,6 +43,9 @@ class PlanTerms:
     priority: int = 100
     policy: ServicePolicy = field(default_factory=ServicePolicy)
     refill: RefillTerms = field(default_factory=RefillTerms)
+    rolls_over: bool = False
+    topup_plan: str | None = None
+    topups_max: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no grant could hold. Raises InvalidValue, naming the field."""
@@ -50,12 +57,24 @@ class PlanTerms:
             raise InvalidValue(
                 "kinds", ",".join(self.kinds), "only monthly accounts have a billing cycle (rule R24)"
             )
+        self._check_recurrence()
         if not 0 <= self.priority <= 1_000_000:
             raise InvalidValue("priority", self.priority, "it is a whole number from 0 to 1000000")
         for name, most in _LIMITS.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise InvalidValue(name, value, f"it is a whole number from 1 to {most}")
+
+    def _check_recurrence(self) -> None:
+        """Rule R18: only monthly accounts have a next cycle. Raises Refused for another kind."""
+        wished = [("rollover", self.rolls_over), ("automatic top-up", self.topup_plan is not None)]
+        for what, is_wished in wished:
+            if is_wished and self.kinds != (AccountKind.MONTHLY,):
+                kinds = ", ".join(self.kinds)
+                reason = f"is for monthly accounts only, for they alone have cycles; this plan is for {kinds}"
+                raise Refused(f"{what} {reason}", "R18")
+        if self.topups_max is not None and (self.topup_plan is None or self.topups_max < 1):
+            raise InvalidValue("topups_max", self.topups_max, "it is 1 or more, of a plan with a top-up plan")
 
     def to_columns(self) -> dict[str, Any]:
         """Return the columns of billing.plan."""
@@ -98,7 +117,8 @@ class PlanTerms:
         return cls.from_mapping({name: getattr(plan, name) for name in _COLUMNS})
 
 
-_PLAIN_FIELDS = (*_LIMITS, "valid_until", "ends_with_cycle", "priority")
+_RECURRENCE = ("rolls_over", "topup_plan", "topups_max")
+_PLAIN_FIELDS = (*_LIMITS, "valid_until", "ends_with_cycle", "priority", *_RECURRENCE)
 _REFILL_FIELDS = ("refill_expiry", "refill_rates", "refill_counts_overuse")
 _COLUMNS = (*_PLAIN_FIELDS, *_REFILL_FIELDS, "price_minor", "currency", "kinds", "counting", "policy")
 

@@ -51,6 +51,9 @@ DETAILS = [
     Column("seconds_after_last_use", show_seconds, "never", head="valid after last use"),
     Column("valid_until", show_time, "never"),
     Column("ends_with_cycle"),
+    Column("rolls_over"),
+    Column("topup_plan", absent="none"),
+    Column("topups_max", absent="no limit"),
     Column("kinds", show_list),
     Column("counting"),
     Column("priority"),
@@ -74,6 +77,18 @@ def _terms_options(command: Any) -> Any:
         click.option("--valid-until", help="A day like 2026-12-31 (to its end) or '2026-12-31 18:00'."),
         click.option(
             "--until-cycle-end/--not-until-cycle-end", "ends_with_cycle", default=None, help="Monthly only."
+        ),
+        click.option(
+            "--roll-over/--no-roll-over",
+            "rolls_over",
+            default=None,
+            help="Monthly only: what a cycle leaves is usable in the next.",
+        ),
+        click.option(
+            "--auto-topup", "topup_plan", metavar="PLAN", help="Monthly only: sold when data is used up."
+        ),
+        click.option(
+            "--auto-topups", "topups_max", type=WHOLE, help="So often in a cycle; default no limit."
         ),
         click.option("--kind", "kinds", multiple=True, type=choice_of(AccountKind), help="Who may buy it."),
         click.option("--counting", type=choice_of(Counting), help="Which octets count; default sum."),
@@ -175,6 +190,8 @@ def _fields(application: Application, options: dict[str, Any]) -> dict[str, Any]
         fields["kinds"] = tuple(AccountKind(kind) for kind in fields["kinds"])
     if "counting" in fields:
         fields["counting"] = Counting(fields["counting"])
+    if fields.get("topup_plan") == "none":
+        fields["topup_plan"] = None
     return fields
 
 
