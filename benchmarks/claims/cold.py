@@ -17,7 +17,7 @@ ACCOUNTS = 100_000
 
 
 def run(effort: Effort, names: tuple[str, ...] = NAMES) -> Result:
-    """Measure. There are more accounts than snapshots are kept, and they log in one after the other."""
+    """Measure. There are more accounts than logins, and nobody logs in twice."""
     sizes = Sizes(ACCOUNTS // (4 if effort.quick else 1), effort.sizes.sessions)
     effort = replace(effort, sizes=sizes)
     turns = ColdLogins(effort)
@@ -37,7 +37,7 @@ class ColdLogins:
         """Log in users who come for the first time, or for the first time in a long while."""
         effort, accounts = self._effort, self._effort.sizes.accounts
         first = self._next.get(scenario.name, 0)
-        packets = logins(min(expected_packets(rate, effort.seconds), accounts // 2), accounts, first)
+        packets = logins(min(expected_packets(rate, effort.seconds), accounts // (effort.rounds + 1)), accounts, first)
         run = measure(
             lambda: scenario.log_in(packets, effort.seconds, effort.ports),
             ACCESS_ACCEPT,
