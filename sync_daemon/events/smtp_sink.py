@@ -23,11 +23,16 @@ class SmtpSink:
         if (obstacle := _obstacle(envelope)) is not None:
             return obstacle
         try:
-            self._send(self._compose(envelope))
-        except smtplib.SMTPException as error:
-            return _failure(error)
+            mail = self._compose(envelope)
         except ValueError:
             return Failed("this address cannot be written to", is_permanent=True)
+        return self._attempt(mail)
+
+    def _attempt(self, mail: EmailMessage) -> Outcome:
+        try:
+            self._send(mail)
+        except smtplib.SMTPException as error:
+            return _failure(error)
         except OSError as error:
             return Failed(f"the mail server cannot be reached: {error.strerror or type(error).__name__}")
         return Delivered()
