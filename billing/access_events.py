@@ -1,10 +1,11 @@
 """What packet time did, entered in the books: a first use sells its ticket, once (rules R8, R17)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from billing import usage_bills
 from billing.vouchers import Sold, get_batch, sell_all
 
 BATCH_SIZE = 500
@@ -23,16 +24,50 @@ _MARK_IN_USE = text("""
     UPDATE billing.voucher SET state = 'in_use', changed_at = :at, changed_by = 'radius', changed_reason = 'first use'
     WHERE voucher_id = :voucher_id AND state = 'sold'
 """)
-# The code of an entitlement's key; the grant's end is the voucher's. A voided grant was voided with its voucher.
+# A free account is never sold.
+_MARK_FREE_IN_USE = text("""
+    UPDATE billing.voucher SET state = 'in_use', changed_at = :at, changed_by = 'radius', changed_reason = 'first use'
+    WHERE voucher_id = :voucher_id AND state IN ('generated', 'printed')
+""")
+# The number in an entitlement's key is the voucher's; the grant's end is the voucher's. A voided grant was voided with
+# its voucher. One whose first use is not booked yet waits, so that a ticket is sold before it is used up.
 _SETTLE_ENDED = text("""
+    WITH ended AS (
+        DELETE FROM radius.ended_grant WHERE entitlement_id IN (
+            SELECT entitlement_id FROM radius.ended_grant waiting
+            WHERE NOT EXISTS (SELECT FROM radius.access_event
+                              WHERE event_key = 'first_use:' || waiting.entitlement_id AND booked_at IS NULL)
+            ORDER BY entitlement_id LIMIT :batch_size FOR UPDATE SKIP LOCKED)
+        RETURNING entitlement_id, username, external_key, ended_at, ended_reason,
+                  CASE WHEN external_key ~ '^(voucher|free):[0-9]+' THEN split_part(external_key, ':', 2)::bigint END
+                  AS voucher_id),
+    retiring AS (
+        UPDATE billing.account SET retires_at = CASE
+            WHEN coalesce(given.grant_policy ->> CASE ended.ended_reason WHEN 'expiry' THEN 'at_expiry' ELSE 'at_quota' END,
+                          'reject') = 'reject' THEN ended.ended_at + :grace
+            WHEN ended.ended_reason <> 'expiry' THEN expires_at + :grace END
+        FROM ended JOIN (SELECT entitlement_id, policy AS grant_policy, expires_at FROM radius.entitlement) AS given
+             USING (entitlement_id)
+        WHERE account.username = ended.username AND account.status = 'active' AND account.kind = 'hotspot'
+          AND NOT EXISTS (SELECT FROM radius.login_limit WHERE login_limit.username = ended.username)),
+    last_bill AS (
+        UPDATE billing.usage_account SET next_bill_at = LEAST(next_bill_at, ended.ended_at)
+        FROM ended WHERE usage_account.voucher_id = ended.voucher_id AND next_bill_at IS NOT NULL),
+    used_up_turn AS (
+        UPDATE radius.login_limit SET paused_until = ended.ended_at + make_interval(secs => pause_seconds)
+        FROM ended WHERE ended.external_key = 'free:' || login_limit.voucher_id || ':' || turn
+          AND login_limit.voucher_id = ended.voucher_id AND paused_until IS NULL)
     UPDATE billing.voucher
     SET state = CASE ended_reason WHEN 'expiry' THEN 'expired' ELSE 'used_up' END,
         changed_at = ended_at, changed_by = 'radius', changed_reason = ended_reason
-    FROM radius.entitlement
-    WHERE external_key = 'voucher:' || voucher_id AND ended_reason IN ('quota', 'time', 'expiry')
+    FROM ended
+    WHERE voucher.voucher_id = ended.voucher_id AND ended.external_key LIKE 'voucher:%'
       AND (state IN ('sold', 'in_use') OR (state IN ('generated', 'printed') AND ended_reason = 'expiry'))
-    RETURNING voucher_id
+    RETURNING voucher.voucher_id
 """)
+# A hotspot account is gone when it is used up (rule R1), but so long its user hears why, and may still refill it.
+GRACE = timedelta(days=1)
+MAX_SETTLED = 10_000
 
 
 def book_access_events(session: Session, now: datetime) -> int:
@@ -52,15 +87,23 @@ def book_access_events(session: Session, now: datetime) -> int:
 
 
 def settle_ended_vouchers(session: Session) -> int:
-    """Give vouchers whose grant has ended their last state: used up or expired. Return how many."""
-    return len(session.execute(_SETTLE_ENDED).all())
+    """Give vouchers whose grant has ended their last state: used up or expired. Return how many.
+
+    What else hangs on that end is set going: the last bill of a usage-based account, the pause of a free one, and the
+    farewell of a hotspot account.
+    """
+    settled = session.execute(_SETTLE_ENDED, {"grace": GRACE, "batch_size": MAX_SETTLED})
+    return len(settled.all())
 
 
 def _book_first_use(session: Session, external_key: str, at: datetime) -> None:
-    source, _, number = external_key.partition(":")
+    source, *rest = external_key.split(":")
+    if source == "free":
+        session.execute(_MARK_FREE_IN_USE, {"voucher_id": int(rest[0]), "at": at})
     if source != "voucher":
         return
-    voucher_id = int(number)
+    voucher_id = int(rest[0])
     batch_id = session.execute(_BATCH_OF, {"voucher_id": voucher_id}).scalar_one()
     sell_all(session, get_batch(session, batch_id), [voucher_id], Sold(at, "radius", "sold on first use"))
     session.execute(_MARK_IN_USE, {"voucher_id": voucher_id, "at": at})
+    usage_bills.begin(session, voucher_id, at)

@@ -57,7 +57,7 @@ ALTER TABLE billing.voucher ALTER COLUMN number SET NOT NULL, ADD UNIQUE (batch_
 -- A free account is never sold: from the drawer it goes into use.
 CREATE OR REPLACE FUNCTION billing.refuse_voucher_leap() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.state || '<' || OLD.state IN (
+    IF NEW.state = OLD.state OR NEW.state || '<' || OLD.state IN (
         'printed<generated', 'sold<generated', 'expired<generated', 'void<generated',
         'sold<printed', 'expired<printed', 'void<printed',
         'in_use<sold', 'used_up<sold', 'expired<sold', 'void<sold',

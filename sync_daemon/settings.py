@@ -34,6 +34,8 @@ class Settings:
 
     state_directory: Path
     class_secret: str
+    voucher_secret: str | None
+    login_url: str | None
     billing_url: str | None
     radius_url: str | None
     packet_time_url: str | None
@@ -108,7 +110,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def new_class_secret() -> str:
-    """256 fresh random bits, hexadecimal."""
+    """256 fresh random bits, hexadecimal; for `voucher_secret` too."""
     return secrets.token_hex(32)
 
 
@@ -121,6 +123,8 @@ _HEADER = """\
 def _defaults(state_directory: Path) -> dict[str, Any]:
     return {
         "state_directory": state_directory,
+        "voucher_secret": None,
+        "login_url": None,
         "billing_url": None,
         "radius_url": None,
         "packet_time_url": None,
@@ -237,6 +241,8 @@ def _address(key: str, value: object) -> str:
 
 _READERS: dict[str, Callable[[str, object], Any]] = {
     "class_secret": _secret,
+    "voucher_secret": _secret,
+    "login_url": _text,
     "billing_url": _url,
     "radius_url": _url,
     "packet_time_url": _url,

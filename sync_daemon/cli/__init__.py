@@ -27,6 +27,7 @@ NOUNS = {
     "account": ("account", "What logs in: user name and secret."),
     "group": ("group", "Sets of customers and their pre-allocation."),
     "voucher": ("voucher", "Batches of codes."),
+    "refill": ("refill", "Redeem a refill code for an account or ticket."),
     "sell": ("sell", "Sell a plan to an account."),
     "sessions": ("sessions", "Who is online."),
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),

@@ -39,7 +39,7 @@ def _write_settings(application: Application, choices: dict[str, str]) -> None:
         ignored = f"; edit it to change {', '.join(choices)}" if choices else ""
         click.echo(f"kept     {path}{ignored}")
         return
-    values = {"class_secret": new_class_secret()} | choices
+    values = {"class_secret": new_class_secret(), "voucher_secret": new_class_secret()} | choices
     settings_from_mapping(values, application.state_directory)  # refuse before anything is written
     _make_state_directory(application.state_directory)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from billing import access_events, plans, vouchers
+from billing import access_events, plans, printing, voucher_batches, voucher_endings, vouchers
+from billing.new_batches import NewBatch, SellWhen
 from billing.terms import PlanTerms
-from billing.vouchers import NewBatch, SellWhen
+from billing.voucher_endings import VoucherEnd
+from billing.vouchers import Wanted
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind
@@ -24,8 +26,9 @@ def _batch(books: OpenBooks, now: datetime, sell: SellWhen, count: int = 1, **mo
         if not plans.listing(session):
             plans.add(session, name="1h", terms=terms, now=now)
         wanted = NewBatch(plan="1h", count=count, sell=sell, created_by="desk", **more)
-        batch = vouchers.generate(session, wanted=wanted, now=now)
-        return [voucher.code for voucher in vouchers.listing(session, batch_id=batch.batch_id)]
+        batch = voucher_batches.generate(session, wanted=wanted, now=now)
+        found = vouchers.listing(session, Wanted(batch_id=batch.batch_id))
+        return [vouchers.name_of(voucher) for voucher in found]
 
 
 def _use(ask: Ask, code: str, at: datetime) -> None:
@@ -141,11 +144,15 @@ def test_r8_the_database_refuses_a_leap_in_a_codes_life(books: OpenBooks, ask: A
 def test_a_void_voucher_is_dead_and_cut(books: OpenBooks, ask: Ask, now: datetime) -> None:
     (code,) = _batch(books, now, SellWhen.NOW)
     with books() as session:
-        vouchers.void(session, codes=[code], now=now, voided_by="desk", reason="lost")
+        voucher_endings.end_these(
+            session, [vouchers.get(session, code)], VoucherEnd("void", "desk", "lost"), now
+        )
     assert ask("SELECT 1 FROM radius.managed_account") == ask("SELECT 1 FROM radius.radcheck") == []
     assert ask("SELECT ended_reason FROM radius.entitlement") == [{"ended_reason": "void"}]
     with pytest.raises(Refused, match="void already"), books() as session:
-        vouchers.void(session, codes=[code], now=now, voided_by="desk", reason="again")
+        voucher_endings.end_these(
+            session, [vouchers.get(session, code)], VoucherEnd("void", "desk", "again"), now
+        )
 
 
 def test_r8_an_ended_grant_ends_its_voucher(books: OpenBooks, ask: Ask, now: datetime) -> None:
@@ -179,7 +186,7 @@ def test_the_clock_after_purchase_of_a_ticket_sold_on_first_use_starts_then(
         terms = PlanTerms(price=Money(0, "KES"), seconds_after_purchase=60)
         plans.add(session, name="minute", terms=terms, now=now)
         wanted = NewBatch(plan="minute", count=1, sell=SellWhen.FIRST_USE, created_by="desk")
-        vouchers.generate(session, wanted=wanted, now=now)
+        voucher_batches.generate(session, wanted=wanted, now=now)
     (grant,) = ask("SELECT username FROM radius.entitlement")
     later = now + timedelta(days=1)
     _use(ask, grant["username"], later)
@@ -190,8 +197,10 @@ def test_printing_is_recorded_once(books: OpenBooks, ask: Ask, now: datetime) ->
     _batch(books, now, SellWhen.LATER, count=3)
     for _ in range(2):
         with books() as session:
-            assert len(vouchers.mark_printed(session, batch_id=1, now=now, printed_by="desk")) == 3
+            cards = printing.cards_of_batch(session, batch_id=1, keys=None, now=now, printed_by="desk")
+            assert len(cards) == 3
     assert len(ask("SELECT 1 FROM billing.voucher_event WHERE to_state = 'printed'")) == 3
+    assert ask("SELECT DISTINCT print_count FROM billing.voucher") == [{"print_count": 2}]
 
 
 def test_a_password_other_than_the_code(books: OpenBooks, ask: Ask, now: datetime) -> None:
@@ -219,7 +228,7 @@ def test_r1_tickets_need_a_plan_for_hotspot_accounts(books: OpenBooks, now: date
         plans.add(session, name="home", terms=terms, now=now)
     wanted = NewBatch(plan="home", count=1, sell=SellWhen.NOW, created_by="desk")
     with pytest.raises(Refused) as caught, books() as session:
-        vouchers.generate(session, wanted=wanted, now=now)
+        voucher_batches.generate(session, wanted=wanted, now=now)
     assert caught.value.rule == "R1"
 
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.codes import ALPHABET, DEFAULT_BITS, DEFAULT_LENGTH, bits, check_length
 from billing.cycles import cycle_end
 from billing.projection import MAX_NOTIFY_OCTETS, notification_payloads
 from billing.terms import PlanTerms, clocks_of_first_use_sale, clocks_of_purchase
@@ -83,13 +82,6 @@ def test_r24_cycles_never_skip_or_repeat(now: datetime, day: int, zone: str) -> 
         (1, end),
     )
     assert cycle_end(end, day, zone) > end
-
-
-def test_r10_codes_have_sixty_bits_by_default_and_no_look_alikes() -> None:
-    assert bits(DEFAULT_LENGTH) >= DEFAULT_BITS > bits(DEFAULT_LENGTH - 1)
-    assert not set(ALPHABET) & set("01OIL")
-    with pytest.raises(InvalidValue, match="length"):
-        check_length(5, 1_000_000)
 
 
 @given(st.lists(st.text(max_size=128), max_size=300))
