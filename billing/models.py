@@ -8,6 +8,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Integer,
     MetaData,
@@ -348,6 +349,22 @@ class BillingCycle(Base):
     topup_plan: Mapped[str | None]
     topups_max: Mapped[int | None]
     invoice_id: Mapped[int | None] = _reference("invoice.invoice_id", unique=True)
+
+
+class CycleTopup(Base):
+    """A top-up a cycle gave itself (rule R18)."""
+
+    __tablename__ = "cycle_topup"
+    account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    began_on: Mapped[date] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    purchase_id: Mapped[int] = _reference("purchase.purchase_id", unique=True)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "began_on"], ["billing.billing_cycle.account_id", "billing.billing_cycle.began_on"]
+        ),
+    )
 
 
 class LedgerTransaction(Base):

@@ -13,7 +13,7 @@ ALTER TABLE billing.plan
 -- ---------------------------------------------------------------- billing profiles
 
 -- daily: buys any validity, gets no bills, is suspended at the end (rule R23); for prepaid accounts.
--- monthly: a plan that recurs, with bills (rule R24); every monthly account has one. billing.account.cycle_day is the day
+-- monthly: a plan that recurs, with bills (rule R24); a monthly account without a row has these defaults. billing.account.cycle_day is the day
 -- its cycles begin on where they are months; a cycle that ends with the month begins on the first.
 CREATE TABLE billing.billing_profile (
     account_id         bigint PRIMARY KEY REFERENCES billing.account,
@@ -38,12 +38,6 @@ CREATE INDEX billing_profile_due ON billing.billing_profile (next_cycle_at, acco
 CREATE INDEX billing_profile_paused ON billing.billing_profile (account_id) WHERE paused;
 CREATE INDEX billing_profile_daily ON billing.billing_profile (account_id) WHERE profile = 'daily';
 CREATE INDEX billing_profile_plan ON billing.billing_profile (plan_id) WHERE plan_id IS NOT NULL;
-
--- Nothing recurs yet for the monthly accounts that were there before.
-INSERT INTO billing.billing_profile (account_id, profile, anchor_on, time_zone)
-SELECT account_id, 'monthly', account.created_at::date, coalesce(customer_group.time_zone, 'UTC')
-FROM billing.account LEFT JOIN billing.customer USING (customer_id) LEFT JOIN billing.customer_group USING (group_id)
-WHERE kind = 'monthly' AND status <> 'closed';
 
 -- ---------------------------------------------------------------- bills
 
@@ -81,6 +75,16 @@ CREATE TABLE billing.billing_cycle (
     CHECK (grant_ends_at <= ends_at)
 );
 CREATE INDEX billing_cycle_of ON billing.billing_cycle (account_id, ends_at);
+
+-- The top-ups a cycle gave itself.
+CREATE TABLE billing.cycle_topup (
+    account_id  bigint NOT NULL,
+    began_on    date NOT NULL,
+    number      integer NOT NULL CHECK (number > 0),
+    purchase_id bigint NOT NULL UNIQUE REFERENCES billing.purchase,
+    PRIMARY KEY (account_id, began_on, number),
+    FOREIGN KEY (account_id, began_on) REFERENCES billing.billing_cycle
+);
 
 -- ---------------------------------------------------------------- what the meter says
 

@@ -24,6 +24,7 @@ from sync_daemon.cli.output import (
 from sync_daemon.cli.parameters import (
     OCTETS,
     SECONDS,
+    WHOLE,
     WHOLE_NEEDED,
     ask_before,
     choice_of,
