@@ -58,10 +58,19 @@ def get(session: Session, reference: str) -> Customer:
     found = session.scalars(query).all()
     if len(found) == 1:
         return found[0]
+    if found:
+        raise InvalidValue(
+            "customer", reference, "several customers match; `herotill customer list` shows them"
+        )
+    raise unknown(reference)
+
+
+def unknown(reference: str) -> InvalidValue:
+    """Return the refusal of what is nobody's, or nobody's the asker may know of."""
     allowed = (
-        "several customers match" if found else "nobody has this account number, user name, phone or e-mail"
+        "nobody has this account number, user name, phone or e-mail; `herotill customer list` shows them"
     )
-    raise InvalidValue("customer", reference, f"{allowed}; `herotill customer list` shows them")
+    return InvalidValue("customer", reference, allowed)
 
 
 def listing(session: Session, *, search: str = "", group: str = "", limit: int = 100) -> list[Customer]:
