@@ -1,5 +1,6 @@
 """`herotill plan`: what is sold."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from billing.models import Plan
 from billing.terms import PlanTerms
 from herotill.policy import Counting, ServicePolicy
 from herotill.quantities import Money, parse_money
+from herotill.refilling import RefillExpiry, RefillRates, RefillTerms
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.output import (
@@ -59,8 +61,17 @@ DETAILS = [
     Column("counting"),
     Column("priority"),
     Column("policy", show_mapping),
+    Column("refill_expiry"),
+    Column("refill_rates"),
+    Column("refill_counts_overuse"),
     Column("created_at", show_time),
 ]
+
+_REFILL_FIELDS = {
+    "refill_expiry": "expiry",
+    "refill_rates": "rates",
+    "refill_counts_overuse": "counts_overuse",
+}
 
 
 def _terms_options(command: Any) -> Any:
@@ -94,6 +105,19 @@ def _terms_options(command: Any) -> Any:
         click.option("--kind", "kinds", multiple=True, type=choice_of(AccountKind), help="Who may buy it."),
         click.option("--counting", type=choice_of(Counting), help="Which octets count; default sum."),
         click.option("--priority", type=WHOLE_NEEDED, help="Lower burns first; default 100."),
+        click.option(
+            "--refill-expiry",
+            type=choice_of(RefillExpiry),
+            help="As a refill: when all that is left then ends; default latest.",
+        ),
+        click.option(
+            "--refill-rates", type=choice_of(RefillRates), help="As a refill: whose rates; default keep."
+        ),
+        click.option(
+            "--refill-counts-overuse/--refill-forgives-overuse",
+            default=None,
+            help="As a refill: whether what a soft-capped user took beyond the quota counts; default not.",
+        ),
     ]
     return with_options(command, options)
 
@@ -112,6 +136,7 @@ def add(application: Application, /, name: str, policy: dict[str, Any], **option
     """Put a plan on the shelf."""
     fields = _fields(application, options)
     fields.setdefault("price", Money(0, application.settings.currency))
+    fields["refill"] = _refill_of(fields, RefillTerms())
     terms = PlanTerms(policy=ServicePolicy.from_mapping(policy), **fields)
     with application.billing_session() as session:
         plans.add(session, name=name, terms=terms, now=application.now())
@@ -154,6 +179,8 @@ def edit(application: Application, /, name: str, policy: dict[str, Any], **optio
         if policy:
             before = plans.get(session, name).policy
             changes["policy"] = ServicePolicy.from_mapping(before | policy)
+        if any(field in changes for field in _REFILL_FIELDS):
+            changes["refill"] = _refill_of(changes, PlanTerms.of(plans.get(session, name)).refill)
         if new_name is not None:
             changes["name"] = new_name
         plans.edit(session, name=name, changes=changes)
@@ -194,6 +221,16 @@ def _fields(application: Application, options: dict[str, Any]) -> dict[str, Any]
     if fields.get("topup_plan") == "none":
         fields["topup_plan"] = None
     return fields
+
+
+def _refill_of(fields: dict[str, Any], before: RefillTerms) -> RefillTerms:
+    """Take what a refill does out of the fields and lay it over what it did before."""
+    typed = {field: fields.pop(name) for name, field in _REFILL_FIELDS.items() if name in fields}
+    if "expiry" in typed:
+        typed["expiry"] = RefillExpiry(typed["expiry"])
+    if "rates" in typed:
+        typed["rates"] = RefillRates(typed["rates"])
+    return replace(before, **typed)
 
 
 def _row(found: Plan) -> dict[str, Any]:
