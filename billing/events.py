@@ -6,7 +6,7 @@ each; the receiver tells repetitions by the key. What a receiver makes of a kind
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -21,6 +21,13 @@ MAX_KEY_CHARACTERS = 300
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", re.ASCII)
 # PostgreSQL makes one of the many of one transaction.
 _NOTIFY = text("SELECT pg_notify('herotill_event', '')")
+
+_INSERT_ALL = text("""
+    INSERT INTO billing.event (event_key, kind, customer_id, payload, occurred_at)
+    SELECT key, :kind, owner, payload, :now
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS happened (key text, payload jsonb, owner bigint)
+    ON CONFLICT (event_key) DO NOTHING
+""")
 
 
 def emit(
@@ -49,6 +56,19 @@ def emit(
         return False
     session.execute(_NOTIFY)
     return True
+
+
+def emit_all(
+    session: Session, kind: str, happened: Sequence[tuple[str, Mapping[str, Any], int | None]], now: datetime
+) -> None:
+    """Record many events of one kind at once, each a key, a payload and whose it is; keys recorded before are passed over."""
+    for key, _, _ in happened:
+        _check(kind, key)
+    rows = [{"key": key, "payload": dict(payload), "owner": owner} for key, payload, owner in happened]
+    if rows:
+        values = {"kind": kind, "events": json.dumps(rows, default=_as_text), "now": now}
+        session.execute(_INSERT_ALL, values)
+        session.execute(_NOTIFY)
 
 
 def _check(kind: str, key: str) -> None:
