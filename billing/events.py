@@ -61,7 +61,7 @@ def emit(
 def emit_all(
     session: Session, kind: str, happened: Sequence[tuple[str, Mapping[str, Any], int | None]], now: datetime
 ) -> None:
-    """Record many events of one kind at once, each a key, a payload and whose it is; keys recorded before are passed over."""
+    """Record many events of one kind at once: key, payload and whose it is. Keys recorded before are passed over."""
     for key, _, _ in happened:
         _check(kind, key)
     rows = [{"key": key, "payload": dict(payload), "owner": owner} for key, payload, owner in happened]
