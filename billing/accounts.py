@@ -11,12 +11,11 @@ from sqlalchemy.orm import Session
 
 from billing.checks import check_cycle_day, check_policy, check_secret, check_username, escape_like
 from billing.cutting import cut_sessions
-from billing.models import Account, Customer, CustomerGroup, Invoice
+from billing.models import Account, Customer, CustomerGroup
 from billing.projection import forget_accounts, project_accounts
 from herotill.errors import InvalidValue, Refused
 from herotill.snapshot import AccountKind, AccountStatus
 
-UNPAID_BILL = "unpaid-bill"
 SECRET_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105 - no look-alikes: 0/o, 1/l/i
 SECRET_LENGTH = 10
 
@@ -122,34 +121,6 @@ def edit_policy(session: Session, *, username: str, policy: Mapping[str, Any]) -
     return account
 
 
-def suspend(session: Session, *, username: str, reason: str, now: datetime) -> int:
-    """Suspend an account, cut its sessions and return how many.
-
-    A monthly one may connect again and gets the suspended pool, the others may not. `unpaid-bill` needs a bill whose
-    date has passed: no bill, no suspension (rule R24).
-    """
-    account = get(session, username, lock=True)
-    if not reason.strip() or not reason.isprintable():
-        raise InvalidValue("reason", reason, "it says in one line why, for example unpaid-bill")
-    if account.status != "active":
-        raise Refused(f"{username} is {account.status} already", "R24")
-    if reason == UNPAID_BILL and not _has_overdue_bill(session, account, now):
-        raise Refused(f"{username} has no unpaid bill whose date has passed: no bill, no suspension", "R24")
-    account.status, account.suspended_reason = "suspended", reason
-    project_accounts(session, [username])
-    return cut_sessions(session, [username], reason="suspended", now=now)
-
-
-def resume(session: Session, *, username: str, now: datetime) -> int:
-    """End a suspension; sessions in the suspended pool are cut, so that they come back with full service."""
-    account = get(session, username, lock=True)
-    if account.status != "suspended":
-        raise Refused(f"{username} is not suspended", "R24")
-    account.status, account.suspended_reason = "active", None
-    project_accounts(session, [username])
-    return cut_sessions(session, [username], reason="resumed", now=now)
-
-
 def disable(session: Session, *, username: str, now: datetime) -> int:
     """Deny an account every login and cut its sessions; return how many."""
     account = get(session, username, lock=True)
@@ -204,10 +175,3 @@ def _check_cycle(kind: AccountKind, cycle_day: int) -> None:
 def _check_policies(account: Account) -> None:
     group: CustomerGroup | None = account.customer.group if account.customer is not None else None
     check_policy({} if group is None else group.policy, account.plan_policy or {}, account.policy)
-
-
-def _has_overdue_bill(session: Session, account: Account, now: datetime) -> bool:
-    overdue = select(Invoice.invoice_id).where(
-        Invoice.account_id == account.account_id, Invoice.paid_at.is_(None), Invoice.due_at <= now
-    )
-    return session.scalar(overdue.limit(1)) is not None

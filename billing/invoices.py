@@ -171,7 +171,7 @@ def settle(session: Session, customer_ids: Sequence[int], now: datetime) -> list
     if not customer_ids:
         return []
     session.flush()
-    session.execute(_LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
+    lock_customers(session, customer_ids)
     rows = session.execute(_SETTLE, {"customer_ids": list(customer_ids), "now": now}).all()
     paid = sorted((_paid(row) for row in rows), key=lambda each: each.invoice_id)
     if paid:
@@ -179,6 +179,11 @@ def settle(session: Session, customer_ids: Sequence[int], now: datetime) -> list
     happened = [(f"invoice.paid:{each.invoice_id}", _paid_payload(each), each.customer_id) for each in paid]
     emit_all(session, "invoice.paid", happened, now)
     return paid
+
+
+def lock_customers(session: Session, customer_ids: Sequence[int]) -> None:
+    """Hold many customers, in the one order."""
+    session.execute(_LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
 
 
 def _in_state(state: State, now: datetime) -> list[ColumnElement[bool]]:

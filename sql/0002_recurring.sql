@@ -39,6 +39,8 @@ CREATE INDEX billing_profile_paused ON billing.billing_profile (account_id) WHER
 CREATE INDEX billing_profile_daily ON billing.billing_profile (account_id) WHERE profile = 'daily';
 CREATE INDEX billing_profile_plan ON billing.billing_profile (plan_id) WHERE plan_id IS NOT NULL;
 
+CREATE INDEX account_suspended ON billing.account (suspended_reason, account_id) WHERE status = 'suspended';
+
 -- ---------------------------------------------------------------- bills
 
 DROP INDEX billing.invoice_unpaid;

@@ -5,7 +5,7 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from billing import accounts, customers, invoices, sales
+from billing import accounts, customers, invoices, sales, suspension
 from billing.accounts import Login
 from billing.models import Account
 from herotill.errors import InvalidValue
@@ -135,7 +135,7 @@ def suspend(application: Application, /, user: str, reason: str, yes: bool) -> N
         found = accounts.get(session, user)
         then = "may connect in the suspended pool" if found.kind == AccountKind.MONTHLY else "cannot connect"
         ask_before(f"account {user} will be suspended and its sessions cut; it {then}", yes)
-        cut = accounts.suspend(session, username=user, reason=reason, now=application.now())
+        cut = suspension.suspend(session, username=user, reason=reason, now=application.now())
     click.echo(f"suspended account {user} ({reason}); {cut} sessions cut")
 
 
@@ -145,7 +145,7 @@ def suspend(application: Application, /, user: str, reason: str, yes: bool) -> N
 def resume(application: Application, /, user: str) -> None:
     """End a suspension; sessions in the suspended pool reconnect with full service."""
     with application.billing_session() as session:
-        cut = accounts.resume(session, username=user, now=application.now())
+        cut = suspension.resume(session, username=user, now=application.now())
     click.echo(f"resumed account {user}; {cut} sessions reconnect")
 
 

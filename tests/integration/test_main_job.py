@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import accounts, invoices
+from billing import invoices, suspension
 from herotill.policy import Sharing
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind
@@ -129,7 +129,7 @@ def test_r24_a_suspended_monthly_customer_connects_into_the_suspended_pool(
             now=yesterday,
             billed_by="test",
         )
-        accounts.suspend(books, username="mona", reason="unpaid-bill", now=now())
+        suspension.suspend(books, username="mona", reason="unpaid-bill", now=now())
 
     async def story() -> None:
         async with SimulatedNas(nas_settings(radius_server)) as nas:

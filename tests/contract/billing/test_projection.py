@@ -10,7 +10,7 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy.orm import Session
 
-from billing import accounts, customers, groups, invoices
+from billing import accounts, customers, groups, invoices, suspension
 from billing.customers import Person
 from billing.groups import Allocation
 from herotill.errors import InvalidValue, Refused
@@ -179,18 +179,18 @@ def test_r24_no_bill_no_suspension_for_an_unpaid_one(books: OpenBooks, ask: Ask,
     with books() as session:
         _student(session, now, "office-1", kind=AccountKind.MONTHLY, policy={"suspended_pool": "unpaid"})
     with pytest.raises(Refused, match="no bill, no suspension") as caught, books() as session:
-        accounts.suspend(session, username="office-1", reason="unpaid-bill", now=now)
+        suspension.suspend(session, username="office-1", reason="unpaid-bill", now=now)
     assert caught.value.rule == "R24"
     _online(ask, "office-1")
     with books() as session:
         invoices.bill(
             session, username="office-1", amount=Money(900, "KES"), due_at=now, now=now, billed_by="desk"
         )
-        assert accounts.suspend(session, username="office-1", reason="unpaid-bill", now=now) == 1
+        assert suspension.suspend(session, username="office-1", reason="unpaid-bill", now=now) == 1
     (managed,) = ask(MANAGED, u="office-1")
     assert (managed["status"], managed["policy"]) == ("suspended", {"suspended_pool": "unpaid"})
     with books() as session:
-        accounts.resume(session, username="office-1", now=now)
+        suspension.resume(session, username="office-1", now=now)
     assert ask(MANAGED, u="office-1")[0]["status"] == "active"
     assert [row["reason"] for row in ask(CUTS)] == ["suspended", "resumed"]
 
