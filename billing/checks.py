@@ -24,6 +24,12 @@ def check_name(field: str, name: str) -> None:
         )
 
 
+def check_one_line(field: str, line: str, most: int) -> None:
+    """A reason, a key: one printable line that says something."""
+    if not line.strip() or not line.isprintable() or len(line) > most:
+        raise InvalidValue(field, line, f"it is one line of 1 to {most} printable characters")
+
+
 def check_group_name(name: str) -> None:
     """A group's name; ':' separates the parts of an allocation's key."""
     check_name("name", name)

@@ -165,12 +165,15 @@ def listing(
 
 
 def get(session: Session, event_id: int) -> tuple[Event, list[Line]]:
-    """Return an event and its deliveries. Raises InvalidValue."""
+    """Return an event and its deliveries; one line without a sink where there are none. Raises InvalidValue."""
     event = session.get(Event, event_id)
     if event is None:
         raise InvalidValue("event", event_id, "there is no such event; `herotill event list` shows them")
+    customer = None if event.customer_id is None else session.get(Customer, event.customer_id)
+    number = None if customer is None else customer.account_number
     query = select(EventDelivery).where(EventDelivery.event_id == event_id).order_by(EventDelivery.sink)
-    return event, [_as_line(event, delivery, None) for delivery in session.scalars(query)]
+    lines = [_as_line(event, found, number) for found in session.scalars(query)]
+    return event, lines or [_as_line(event, None, number)]
 
 
 def count(session: Session, wanted: Wanted) -> int:

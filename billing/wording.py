@@ -21,7 +21,7 @@ WORDING = {
         "Hello,\n\n{username} was given {given}: {reason}.\n",
     ),
     "transfer.received": Template(
-        "{octets} were given to you",
-        "Hello,\n\n{from_username} has given {octets} to {username}.\n",
+        "{given_octets} were given to you",
+        "Hello,\n\n{from_username} has given {given_octets} to {username}.\n",
     ),
 }

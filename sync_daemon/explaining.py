@@ -52,6 +52,12 @@ SELECT_HISTORY = """
         (SELECT granted_at, 'granted', concat_ws(', ', plan_name, source)
          FROM radius.entitlement WHERE username = %(username)s ORDER BY granted_at DESC LIMIT %(limit)s)
         UNION ALL
+        (SELECT occurred_at, CASE kind WHEN 'transfer' THEN 'given away' ELSE 'notice' END,
+                CASE kind WHEN 'transfer' THEN concat(details ->> 'octets', ' octets to ', details ->> 'to')
+                ELSE concat(details ->> 'percent', ' %% used') END
+         FROM radius.access_event WHERE username = %(username)s AND kind IN ('usage_notice', 'transfer')
+         ORDER BY occurred_at DESC LIMIT %(limit)s)
+        UNION ALL
         (SELECT first_used_at, 'first use', plan_name
          FROM radius.entitlement WHERE username = %(username)s AND first_used_at IS NOT NULL
          ORDER BY first_used_at DESC LIMIT %(limit)s)

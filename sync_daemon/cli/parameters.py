@@ -13,7 +13,7 @@ import click
 
 from billing.accounts import generate_secret
 from herotill.errors import InvalidValue
-from herotill.policy import Ending, Outage, Sharing
+from herotill.policy import Ending, Outage, Sharing, parse_percents
 from herotill.quantities import parse_bits_per_second, parse_octets, parse_seconds
 
 CLEARED = object()
@@ -52,6 +52,20 @@ SECONDS_NEEDED = Quantity("duration", parse_seconds, clearable=False)
 OCTETS_NEEDED = Quantity("octets", parse_octets, clearable=False)
 
 
+class Percents(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4 only
+    """Percents with commas between them; `none` is none."""
+
+    name = "percents"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return them as a policy has them. Raises InvalidValue."""
+        text = "" if str(value).strip().lower() == "none" else str(value).replace(" ", "")
+        return ",".join(str(percent) for percent in parse_percents(text))
+
+
+PERCENTS = Percents()
+
+
 def choice_of(words: type[StrEnum]) -> Any:
     """Return the click type that takes the enum's values; click by itself takes the members' names."""
     return click.Choice([word.value for word in words])
@@ -75,6 +89,12 @@ _POLICY_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "--interim": ("interim_interval_seconds", SECONDS_NEEDED, "How often the NAS reports usage."),
     "--outage": ("outage", choice_of(Outage), "What a login meets while the database is away."),
     "--idle-timeout": ("idle_timeout_seconds", SECONDS, "Ends a session nobody uses."),
+    "--notify-at": ("notice_percents", PERCENTS, "Percent used at which to tell, like 50,80,100; or none."),
+    "--transferable/--not-transferable": (
+        "transferable",
+        click.BOOL,
+        "Whether unused data may be given away.",
+    ),
 }
 
 
@@ -88,7 +108,7 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_policy
     for option, (field, kind, text) in reversed(_POLICY_OPTIONS.items()):
-        decorated = click.option(option, field, type=kind, help=text)(decorated)
+        decorated = click.option(option, field, type=kind, default=None, help=text)(decorated)
     return decorated
 
 
@@ -169,6 +189,12 @@ def parse_day_or_time(text: str, field: str, zone: tzinfo) -> datetime:
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def parse_since(text: str, field: str, zone: tzinfo) -> datetime:
+    """Read `2026-12-01`, which is from the beginning of that day, or a time, in the operator's time zone."""
+    whole_day = len(text.strip()) == len("2026-12-01")
+    return parse_day_or_time(f"{text.strip()} 00:00" if whole_day else text, field, zone)
+
+
 def ask_before(what_happens: str, yes: bool) -> None:
     """Say what will happen and ask; `--yes` answers for scripts."""
     if not yes:
@@ -187,5 +213,12 @@ def operator_name() -> str:
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many at most."
+)
+page_option = click.option(
+    "--page",
+    type=click.IntRange(1, 100_000),
+    default=1,
+    show_default=True,
+    help="Which of the pages of --limit.",
 )
 search_option = click.option("--search", default="", metavar="TEXT", help="Only what contains this.")
