@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing import accounts
 from billing.cycles import cycle_end
+from billing.events import emit
 from billing.models import Account, RefillRedemption, Voucher
 from billing.new_batches import SellWhen
 from billing.projection import Offer, grant, notify_accounts
@@ -106,7 +107,19 @@ def redeem(
     _check_kind(account, voucher, terms)
     _record(session, voucher, account, attempt, now)
     _deliver(session, voucher, account, _clocks(account, terms, now, time_zone), now)
-    return _redeemed(session, voucher, account, repeated=False)
+    redeemed = _redeemed(session, voucher, account, repeated=False)
+    _announce(session, account, redeemed, now)
+    return redeemed
+
+
+def _announce(session: Session, account: Account, redeemed: Redeemed, now: datetime) -> None:
+    payload = {
+        "username": redeemed.username,
+        "plan": redeemed.plan_name,
+        "serial": redeemed.serial,
+        "expires_at": redeemed.expires_at,
+    }
+    emit(session, "refill.redeemed", f"refill:{redeemed.serial}", payload, now, account.customer_id)
 
 
 def _check_may_refill(account: Account) -> None:

@@ -5,12 +5,10 @@ Owns where things stand on a sheet; what they say is in billing/sheet_wording.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
 from reportlab.lib.colors import HexColor, white
-from reportlab.lib.pagesizes import A4, LETTER
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
@@ -19,55 +17,13 @@ from billing.codes import groups_of
 from billing.new_batches import Progress, no_progress
 from billing.printing import Card
 from billing.sheet_fonts import Fonts, fitted, load_fonts, wrapped
+from billing.sheet_layout import CARD_INSET, LAYOUTS, PAGE_MARGIN, Area, SheetStyle
 from billing.sheet_qr import draw_qr
-from billing.sheet_wording import Wording, Wordsmith, check_login_url, login_url
+from billing.sheet_wording import login_url
 from herotill.errors import InvalidValue
 
-PAGE_MARGIN = 9 * mm
-CARD_INSET = 1.2 * mm
-DESIGN_WIDTH, DESIGN_HEIGHT = 92 * mm, 53 * mm  # the card all sizes below are meant for; others are scaled
 CUT_COLOR = HexColor("#b9c2c7")
 BORDER_COLOR = HexColor("#d5dbdf")
-
-# Cards on a page: columns and rows.
-LAYOUTS = {
-    1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (2, 3), 8: (2, 4), 10: (2, 5), 12: (2, 6),
-    15: (3, 5), 18: (3, 6), 21: (3, 7), 24: (3, 8), 27: (3, 9),
-}  # fmt: skip
-
-
-class Paper(StrEnum):
-    """What is in the printer."""
-
-    A4 = "a4"
-    LETTER = "letter"
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Width and height in points."""
-        width, height = A4 if self is Paper.A4 else LETTER
-        return float(width), float(height)
-
-
-@dataclass(frozen=True, slots=True)
-class SheetStyle:
-    """How a sheet looks. Without a `login_url` there is no QR code."""
-
-    wording: Wording
-    wordsmith: Wordsmith
-    paper: Paper = Paper.A4
-    cards_per_page: int = 10
-    login_url: str | None = None
-    logo: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be printed. Raises InvalidValue, naming the option."""
-        if self.cards_per_page not in LAYOUTS:
-            raise InvalidValue(
-                "per_page", self.cards_per_page, f"it is one of {', '.join(map(str, LAYOUTS))}"
-            )
-        if self.login_url is not None:
-            check_login_url("login_url", self.login_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +34,6 @@ class _Desk:
     style: SheetStyle
     fonts: Fonts
     logo: ImageReader | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Area:
-    """A card's place on the page: its lower left corner and its size. `unit` is a design millimetre there."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def unit(self) -> float:
-        """A millimetre of the design, in points on this card."""
-        return float(mm * min(self.width / DESIGN_WIDTH, self.height / DESIGN_HEIGHT))
-
-    @property
-    def right(self) -> float:
-        """The right edge."""
-        return self.x + self.width
-
-    @property
-    def top(self) -> float:
-        """The upper edge."""
-        return self.y + self.height
 
 
 def write_sheet(
@@ -145,10 +76,10 @@ def _draw_page(desk: _Desk, cards: Sequence[Card]) -> None:
     _draw_cut_lines(desk.canvas, (columns, rows), (page_width, page_height))
     for index, card in enumerate(cards):
         row, column = divmod(index, columns)
-        cell = _Area(
+        cell = Area(
             PAGE_MARGIN + column * width, page_height - PAGE_MARGIN - (row + 1) * height, width, height
         )
-        inner = _Area(
+        inner = Area(
             cell.x + CARD_INSET, cell.y + CARD_INSET, width - 2 * CARD_INSET, height - 2 * CARD_INSET
         )
         _draw_card(desk, card, inner)
@@ -171,12 +102,12 @@ def _draw_cut_lines(canvas: Canvas, grid: tuple[int, int], page: tuple[float, fl
         canvas.line(width - length, y, width, y)
 
 
-def _draw_card(desk: _Desk, card: Card, area: _Area) -> None:
+def _draw_card(desk: _Desk, card: Card, area: Area) -> None:
     values = desk.style.wordsmith.values_of(card)
     band_height = 11.5 * area.unit
     _draw_frame(desk, area, band_height)
     _draw_band(desk, values, area, band_height)
-    body = _Area(
+    body = Area(
         area.x + 4 * area.unit,
         area.y + 3 * area.unit,
         area.width - 8 * area.unit,
@@ -184,13 +115,13 @@ def _draw_card(desk: _Desk, card: Card, area: _Area) -> None:
     )
     qr_side = _draw_qr(desk, card, values, body)
     text_width = body.width - (qr_side + 3.5 * area.unit if qr_side else 0)
-    text = _Area(body.x, body.y, text_width, body.height)
+    text = Area(body.x, body.y, text_width, body.height)
     _draw_login(desk, card, text, area.unit)
     _draw_small_print(desk, card, values, (text, area.unit))
     _draw_serial(desk, values, (body, qr_side, area.unit))
 
 
-def _draw_frame(desk: _Desk, area: _Area, band_height: float) -> None:
+def _draw_frame(desk: _Desk, area: Area, band_height: float) -> None:
     canvas, radius = desk.canvas, 2.2 * area.unit
     canvas.saveState()
     outline = canvas.beginPath()
@@ -204,7 +135,7 @@ def _draw_frame(desk: _Desk, area: _Area, band_height: float) -> None:
     canvas.roundRect(area.x, area.y, area.width, area.height, radius, stroke=1, fill=0)
 
 
-def _draw_band(desk: _Desk, values: dict[str, str], area: _Area, band_height: float) -> None:
+def _draw_band(desk: _Desk, values: dict[str, str], area: Area, band_height: float) -> None:
     """The plan on the left, the price on the right; the logo, on white, before the plan."""
     canvas, unit, fonts = desk.canvas, area.unit, desk.fonts
     left = area.x + 4 * unit + _draw_logo(desk, area, band_height)
@@ -238,7 +169,7 @@ def _draw_plan(desk: _Desk, values: dict[str, str], place: tuple[float, float, f
     canvas.drawString(left, middle - 3.3 * unit, title)
 
 
-def _draw_logo(desk: _Desk, area: _Area, band_height: float) -> float:
+def _draw_logo(desk: _Desk, area: Area, band_height: float) -> float:
     """Draw the logo and return how much room it took."""
     if desk.logo is None:
         return 0
@@ -261,7 +192,7 @@ def _draw_logo(desk: _Desk, area: _Area, band_height: float) -> float:
     return drawn + 2.4 * unit
 
 
-def _draw_qr(desk: _Desk, card: Card, values: dict[str, str], body: _Area) -> float:
+def _draw_qr(desk: _Desk, card: Card, values: dict[str, str], body: Area) -> float:
     """Draw the QR code at the right and return its side; nothing without an address to open."""
     if desk.style.login_url is None:
         return 0
@@ -272,7 +203,7 @@ def _draw_qr(desk: _Desk, card: Card, values: dict[str, str], body: _Area) -> fl
     return side
 
 
-def _draw_login(desk: _Desk, card: Card, text: _Area, unit: float) -> None:
+def _draw_login(desk: _Desk, card: Card, text: Area, unit: float) -> None:
     """The code, and the password where it has one of its own: what people come for, as large as fits."""
     wording = desk.style.wording
     fields = [(wording.labels[card.type], [card.code] if card.type.is_named else groups_of(card.code))]
@@ -304,7 +235,7 @@ def _draw_code(desk: _Desk, parts: Sequence[str], corner: tuple[float, float], s
         x += desk.fonts.width(part, size, code=True) + size * 0.06
 
 
-def _draw_small_print(desk: _Desk, card: Card, values: dict[str, str], place: tuple[_Area, float]) -> None:
+def _draw_small_print(desk: _Desk, card: Card, values: dict[str, str], place: tuple[Area, float]) -> None:
     """From below: what to do with the code, and over it how long it is valid."""
     (text, unit), wording = place, desk.style.wording
     footer = desk.style.wordsmith.fill(
@@ -328,7 +259,7 @@ def _draw_small_print(desk: _Desk, card: Card, values: dict[str, str], place: tu
             y += size * 1.35
 
 
-def _draw_serial(desk: _Desk, values: dict[str, str], place: tuple[_Area, float, float]) -> None:
+def _draw_serial(desk: _Desk, values: dict[str, str], place: tuple[Area, float, float]) -> None:
     body, qr_side, unit = place
     serial = f"{desk.style.wording.labels['serial']} {values['serial']}"
     desk.canvas.setFillColor(HexColor(desk.style.wording.muted_color))

@@ -5,7 +5,7 @@ reported late comes with the next bill and nothing is lost or billed twice. An a
 at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from billing import invoices
+from billing.events import emit_all
 from billing.ledger import Entry, post_sale
 from herotill.errors import Refused
 from herotill.quantities import Money
@@ -87,7 +89,8 @@ _TAKE_UNPAID = text("""
     UPDATE billing.invoice SET paid_at = :now
     FROM billing.account
     WHERE account.account_id = invoice.account_id AND username = :username AND customer_id IS NULL
-      AND paid_at IS NULL AND EXISTS (SELECT FROM billing.usage_bill WHERE usage_bill.invoice_id = invoice.invoice_id)
+      AND paid_at IS NULL AND voided_at IS NULL
+      AND EXISTS (SELECT FROM billing.usage_bill WHERE usage_bill.invoice_id = invoice.invoice_id)
     RETURNING invoice_id, amount_minor, currency
 """)
 
@@ -130,15 +133,20 @@ def bill_usage(
 ) -> list[UsageDue]:
     """Bill what is due, at most MAX_AT_ONCE accounts, and return it; call again, in another transaction, until it is empty.
 
-    A customer's bill lowers the balance; the bill of an account without a customer waits for `receive`.
+    A customer's bill lowers the balance, and is paid at once where that suffices; the bill of an account without a customer
+    waits for `receive`.
     """
     taken = _due(session.execute(_TAKE_DUE, {"now": now, "batch_size": MAX_AT_ONCE}).all(), now)
     if taken:
         _advance(session, taken)
     bills = [each for each in taken if each.amount.minor > 0]
     if bills:
-        invoice_ids = _add_invoices(session, bills, now, now + timedelta(days=days_to_pay))
+        due_at = now + timedelta(days=days_to_pay)
+        invoice_ids = _add_invoices(session, bills, now, due_at)
         _post(session, bills, invoice_ids, {"now": now, "actor": billed_by})
+        _announce(session, dict(zip(invoice_ids, bills, strict=True)), now, due_at)
+        owners = {bill.customer_id for bill in bills if bill.customer_id is not None}
+        invoices.settle(session, sorted(owners), now)
     return taken
 
 
@@ -230,3 +238,21 @@ def _post(
     }
     session.execute(_ADD_TRANSACTIONS, columns | said)
     session.execute(_ADD_POSTINGS, columns)
+
+
+def _announce(session: Session, issued: Mapping[int, UsageDue], now: datetime, due_at: datetime) -> None:
+    happened = [
+        (
+            f"invoice:{number}",
+            {
+                "invoice": number,
+                "user": bill.username,
+                "amount_minor": bill.amount.minor,
+                "currency": bill.amount.currency,
+                "due_at": due_at,
+            },
+            bill.customer_id,
+        )
+        for number, bill in issued.items()
+    ]
+    emit_all(session, "invoice.issued", happened, now)

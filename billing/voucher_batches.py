@@ -32,7 +32,6 @@ from billing.sealed_codes import CodeKeys
 from billing.terms import PlanTerms
 from billing.vouchers import Sold, offer, sell_all
 from herotill.errors import InvalidValue, Refused
-from herotill.quantities import Money
 
 CHUNK = 10_000
 
@@ -296,8 +295,3 @@ def _passwords(wanted: NewBatch, names: Sequence[str]) -> Sequence[str]:
         return names
     length = wanted.code_length if wanted.type.is_named else (wanted.password_length or 0)
     return list(random_texts(wanted.alphabet, length, len(names)))
-
-
-def price_of(batch: VoucherBatch, count: int) -> Money:
-    """Return what so many codes of a batch cost."""
-    return Money(batch.price_minor * count, batch.currency)

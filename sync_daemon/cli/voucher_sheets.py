@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from billing import printing, vouchers
 from billing.printing import Card
 from billing.sealed_codes import CodeKeys
+from billing.sheet_layout import LAYOUTS, Paper, SheetStyle
 from billing.sheet_wording import DEFAULT_TEMPLATE, Wording, Wordsmith
-from billing.sheets import LAYOUTS, Paper, SheetStyle, write_sheet
+from billing.sheets import write_sheet
 from herotill.errors import InvalidValue
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.output import csv_text
