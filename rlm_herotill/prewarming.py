@@ -1,11 +1,12 @@
 """Loads many accounts into memory ahead of their logins, in small pages between notifications.
 
-Wanted are the accounts with live sessions, whose devices come back after a power cut, those whose session has just ended,
-and those of which memory has an old picture only. Runs in the database's thread; a hook waits for it no longer than one
-page takes to be stored.
+Wanted at once are the accounts with live sessions, whose devices come back after a power cut, those the books changed, and
+those whose session has just ended. Those whose usage changed are read again at leisure: a report seldom precedes a login.
+Runs in the database's thread; a hook waits for it no longer than one page takes to be stored.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ SELECT_SNAPSHOTS = """
     FROM unnest(%s::text[]) AS wanted (name)
 """
 PAGE_ACCOUNTS = 100
+SECONDS_BETWEEN_LEISURELY_PAGES = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Prewarming:
         self._journalled = journalled
         self._limit = limit
         self._wanted: dict[str, None] = {}
+        self._wanted_later: dict[str, None] = {}
+        self._later_is_due_at = 0.0
         self._begins = False
 
     def begin(self) -> None:
@@ -57,9 +61,15 @@ class Prewarming:
         if len(self._wanted) < self._limit:
             self._wanted[username] = None
 
+    def want_later(self, username: str) -> None:
+        """Load this account when there is nothing else to load, and not too many at once."""
+        if len(self._wanted_later) < self._limit:
+            self._wanted_later[username] = None
+
     def give_up(self) -> None:
         """Load nothing more: logins read what they need."""
         self._wanted.clear()
+        self._wanted_later.clear()
         self._begins = False
 
     def load_page(self, execute: Execute) -> bool:
@@ -70,13 +80,16 @@ class Prewarming:
             for username in (*live, *self._memory.outdated_names()):
                 self.want(username)
         elif self._wanted:
-            self._load(execute)
-        return bool(self._wanted)
+            self._load(self._wanted, execute)
+        elif self._wanted_later and time.monotonic() >= self._later_is_due_at:
+            self._load(self._wanted_later, execute)
+            self._later_is_due_at = time.monotonic() + SECONDS_BETWEEN_LEISURELY_PAGES
+        return bool(self._wanted or self._wanted_later)
 
-    def _load(self, execute: Execute) -> None:
-        page = list(itertools.islice(self._wanted, PAGE_ACCOUNTS))
+    def _load(self, wanted: dict[str, None], execute: Execute) -> None:
+        page = list(itertools.islice(wanted, PAGE_ACCOUNTS))
         for username in page:
-            del self._wanted[username]
+            del wanted[username]
         names = self._memory.begin_page(page)
         found: list[tuple[str, str]] = []
         try:

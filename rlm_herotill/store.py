@@ -7,7 +7,7 @@ not applied is laid over it, as are logins accepted moments ago. Owns what is re
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2.errors
@@ -39,8 +39,6 @@ START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
 RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
 
 UNMETERED_LIMIT = 200_000
-HOMECOMING = timedelta(minutes=5)
-"""How long after its restart a NAS's subscribers are on their way back."""
 
 Unmetered = tuple[Position, int, str, Sequence[Sequence[str]]]
 """Position, receive time in microseconds, source address, and the pairs of one journalled accounting record."""
@@ -253,14 +251,15 @@ class SnapshotStore:
                 self._prewarming.want(username)
 
     def _metered(self, applied: dict[str, Any]) -> None:
-        subscribers_come_back = self._restarts_are_recent()
+        node = applied["node"]
+        # Accounts of which a restart ended sessions, and nothing else changed, stay fresh: `_lay_over` knows of the restart.
+        for nas_address, restarted_at in applied.get("restarts", {}).items():
+            self._restarted_at[nas_address] = datetime.fromisoformat(restarted_at)
         for username in applied["accounts"]:
             self._note_change(username)
             self._memory.outdate(username)
-            # Without a report of its own, it was its NAS's restart that ended its session: it logs in again soon.
-            if subscribers_come_back and username not in self._unmetered:
-                self._prewarming.want(username)
-        if applied["node"] != self._settings.node:
+            self._prewarming.want_later(username)
+        if node != self._settings.node:
             return
         for username in applied["accounts"]:
             self._drop_metered(username, applied["segment"], applied["offset"])
@@ -283,9 +282,6 @@ class SnapshotStore:
             if first(pairs, "Acct-Status-Type") == "Stop":
                 self._memory.note_stop(username, (nas_address, first(pairs, "Acct-Session-Id")))
                 self._prewarming.want(username)
-
-    def _restarts_are_recent(self) -> bool:
-        return any(datetime.now(UTC) - restart < HOMECOMING for restart in list(self._restarted_at.values()))
 
     def _note_change(self, username: str) -> None:
         if username == self._loading:

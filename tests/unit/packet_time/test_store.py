@@ -1,6 +1,7 @@
 """What a node knows of an account before the database does, and what it still knows while the database is away."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,6 +108,27 @@ def no_statement(*_arguments: Any) -> list[tuple[Any, ...]]:
 
 def metered(offset: int, node: str = "node-1") -> dict[str, Any]:
     return {"node": node, "segment": "1.journal", "offset": offset, "accounts": ["student-1"]}
+
+
+def test_what_a_restart_ended_is_known_without_asking_and_an_account_that_was_metered_is_read_at_leisure(
+    store: SnapshotStore,
+) -> None:
+    store._memory.keep("student-1", student(sessions=(session("a"), session("b", nas_address="192.0.2.9"))))
+    restarted = {"192.0.2.1": (NOW + timedelta(seconds=1)).isoformat()}
+    hears(store, "usage", metered(0, "node-2") | {"accounts": [], "restarts": restarted})
+    assert [one.nas_address for one in seen(store).sessions] == ["192.0.2.9"]
+    asked: list[Any] = []
+
+    def answers(_statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        asked.append(parameters[-1])
+        return [(name, document(name), None) for name in parameters[-1]]
+
+    hears(store, "usage", metered(0, "node-2"))
+    assert store._idle(answers) is False
+    hears(store, "usage", metered(0, "node-2"))
+    # Not again at once: a busy day must not become a second one for the database.
+    assert store._idle(answers) is True
+    assert asked == [["student-1"]]
 
 
 CHANGES = [("account", ["student-1"]), ("account", ""), ("usage", metered(0, "node-2"))]
