@@ -39,6 +39,7 @@ _USE_UP = f"""
     WHERE right(username, 7)::integer %% {USED_UP_EVERY} = {USED_UP_AT}
 """
 _MOVE = f"UPDATE radius.session SET nas_address = '{BIG_NAS}' WHERE stopped_at IS NULL"
+_IDLE_CORES = 0.1
 _LIVE = "SELECT count(*) FROM radius.session WHERE stopped_at IS NULL"
 
 
@@ -60,6 +61,7 @@ def run(effort: Effort, names: tuple[str, ...] = ("ours",)) -> Result:
             _USE_UP.replace("%%", "%"),
         )
         cluster.execute(ours.database, "VACUUM ANALYZE", "CHECKPOINT")
+        _begin_the_day(ours)
         returned, settled = _come_back(ours, count, nases, seconds)
         answered, gone = _restart_big_nas(ours)
     runs = {
@@ -72,6 +74,20 @@ def run(effort: Effort, names: tuple[str, ...] = ("ours",)) -> Result:
 
 def _refused(count: int) -> list[int]:
     return list(range(USED_UP_AT, count, USED_UP_EVERY))
+
+
+def _begin_the_day(ours: Scenario) -> None:
+    """Start FreeRADIUS anew, and let it load who is online, as it will have when the cut comes."""
+    ours.server.stop()
+    ours.server.start()
+    ours.await_nas()
+    processes.until(lambda: _is_idle(ours), "accounts are still being loaded", 300.0)
+
+
+def _is_idle(ours: Scenario) -> bool:
+    before = ours.cpu()
+    time.sleep(1.0)
+    return sum(ours.cpu().values()) - sum(before.values()) < _IDLE_CORES
 
 
 def _come_back(ours: Scenario, count: int, nases: int, seconds: float) -> tuple[Returned, Settled]:
