@@ -102,9 +102,10 @@ _KEPT = frozenset(
 
 _OUR_CLASS = ("0x" + b"HT".hex(), "HT")
 
-_ADDRESS_COLUMNS = frozenset(
-    column for column in _DETAILS.values() if column.endswith(("_address", "_prefix"))
+_READ_DETAILS = tuple(
+    (name, column, column.endswith(("_address", "_prefix"))) for name, column in _DETAILS.items()
 )
+"""Attribute, column, and whether only an address goes there."""
 
 
 def parse_accounting(
@@ -131,11 +132,21 @@ def _first_of_each(pairs: Iterable[Sequence[str]]) -> dict[str, str]:
         # A NAS returns every Class it was given (RFC 2865 §5.25); a proxy's may come before ours.
         ours = (value for name, value in known if name == "Class" and value.startswith(_OUR_CLASS))
         attributes["Class"] = next(ours, attributes["Class"])
-    for name in _KEPT.intersection(attributes):
-        value = attributes[name]
-        if "\0" in value or not (value.isascii() or _is_utf8(value)):
-            raise ValueError(f"{name} {value!r} is text that no database can keep")
+    if not _is_plain(attributes):
+        for name in _KEPT.intersection(attributes):
+            value = attributes[name]
+            if "\0" in value or not (value.isascii() or _is_utf8(value)):
+                raise ValueError(f"{name} {value!r} is text that no database can keep")
     return attributes
+
+
+def _is_plain(attributes: dict[str, str]) -> bool:
+    """Whether all of it is ASCII without a NUL, as it nearly always is: one look instead of one for each."""
+    try:
+        text = "".join(attributes.values())
+    except TypeError:
+        return False
+    return text.isascii() and "\0" not in text
 
 
 def _is_utf8(text: str) -> bool:
@@ -154,7 +165,10 @@ def _parse(
         return Malformed(f"Acct-Status-Type {attributes.get('Acct-Status-Type')!r} is not metered")
     if not _is_address(nas_address):
         return Malformed(f"it came from {nas_address!r}, which is no address")
-    event_at = received_at - min(timedelta(seconds=_integer(attributes, "Acct-Delay-Time") or 0), MAX_DELAY)
+    delay_seconds = _integer(attributes, "Acct-Delay-Time")
+    event_at = (
+        received_at - min(timedelta(seconds=delay_seconds), MAX_DELAY) if delay_seconds else received_at
+    )
     if status not in _SESSION_STATUSES:
         return NasRestart(status, nas_address, event_at)
     for required in ("Acct-Session-Id", "User-Name"):
@@ -169,20 +183,22 @@ def _report(
     username, acct_session_id = attributes["User-Name"], attributes["Acct-Session-Id"]
     calling_station_id = attributes.get("Calling-Station-Id", "")
     return Report(
-        status=status,
-        session_key=session_key(username, nas_address, acct_session_id, calling_station_id),
-        username=username,
-        nas_address=nas_address,
-        acct_session_id=acct_session_id,
-        calling_station_id=calling_station_id,
-        class_value=attributes.get("Class"),
-        received_at=received_at,
-        event_at=event_at,
-        seconds=_integer(attributes, "Acct-Session-Time"),
-        input=_counter(attributes, "Acct-Input"),
-        output=_counter(attributes, "Acct-Output"),
-        terminate_cause=attributes.get("Acct-Terminate-Cause"),
-        details=_details(attributes),
+        status,
+        session_key(username, nas_address, acct_session_id, calling_station_id),
+        username,
+        nas_address,
+        acct_session_id,
+        calling_station_id,
+        attributes.get("Class"),
+        received_at,
+        event_at,
+        _integer(attributes, "Acct-Session-Time"),
+        Counter(_integer(attributes, "Acct-Input-Octets") or 0, _integer(attributes, "Acct-Input-Gigawords")),
+        Counter(
+            _integer(attributes, "Acct-Output-Octets") or 0, _integer(attributes, "Acct-Output-Gigawords")
+        ),
+        attributes.get("Acct-Terminate-Cause"),
+        _details(attributes),
     )
 
 
@@ -195,8 +211,8 @@ def session_key(username: str, nas_address: str, acct_session_id: str, calling_s
 def _details(attributes: dict[str, str]) -> dict[str, str]:
     found = {
         column: attributes[name]
-        for name, column in _DETAILS.items()
-        if name in attributes and (column not in _ADDRESS_COLUMNS or _is_address(attributes[name]))
+        for name, column, is_address in _READ_DETAILS
+        if name in attributes and not (is_address and not _is_address(attributes[name]))
     }
     if "nas_port_id" not in found and "NAS-Port" in attributes:
         found["nas_port_id"] = attributes["NAS-Port"]
@@ -212,14 +228,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _counter(attributes: dict[str, str], prefix: str) -> Counter:
-    return Counter(_integer(attributes, f"{prefix}-Octets") or 0, _integer(attributes, f"{prefix}-Gigawords"))
-
-
 def _integer(attributes: dict[str, str], name: str) -> int | None:
     text = attributes.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > 0xFFFF_FFFF:
-        raise ValueError(f"{name} {text!r} is not a 32-bit number")
-    return int(text)
+    if text.isascii() and text.isdigit() and len(text) <= 10:
+        number = int(text)
+        if number <= 0xFFFF_FFFF:
+            return number
+    raise ValueError(f"{name} {text!r} is not a 32-bit number")

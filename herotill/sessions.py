@@ -5,13 +5,13 @@ yet over its snapshot.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from herotill.accounting import Report, Status
-from herotill.grants import as_time
+from herotill.grants import as_time, required_time
 from herotill.metering import UNREAD, Meter, advance
 from herotill.usage import Usage
 from herotill.value import value
@@ -49,7 +49,11 @@ def session_of(report: Report, login_id: str | None, known: Iterable[Session]) -
     A login id in Class decides. Without it, or where no session has it yet, a report belongs to the newest session that had
     begun by its own start, unless it tells of another one; a report from before every session belongs to none of them.
     """
-    candidates = sorted(known, key=lambda session: (session.started_at, session.acct_unique_id), reverse=True)
+    candidates = list(known)
+    if not candidates:
+        return None
+    if len(candidates) > 1:
+        candidates.sort(key=lambda session: (session.started_at, session.acct_unique_id), reverse=True)
     if login_id is not None:
         named = next((session for session in candidates if session.login_id == login_id), None)
         if named is not None:
@@ -110,14 +114,21 @@ def apply_report(session: Session, report: Report, login_id: str | None = None) 
     stopped_at, cause = _stopped(session, report)
     until = report.event_at if stopped_at is None else min(report.event_at, stopped_at)
     meter = advance(session.meter, report.reading(session.started_at, until))
-    after = replace(
-        session,
-        login_id=session.login_id or login_id,
-        meter=meter,
-        last_report_at=max(session.last_report_at, report.received_at),
-        stopped_at=stopped_at,
-        terminate_cause=cause,
-        details={**session.details, **report.details},
+    known, said = session.details, report.details
+    after = Session(
+        session.acct_unique_id,
+        session.session_key,
+        session.username,
+        session.nas_address,
+        session.acct_session_id,
+        session.calling_station_id,
+        session.login_id or login_id,
+        session.started_at,
+        max(session.last_report_at, report.received_at),
+        meter,
+        stopped_at,
+        cause,
+        known if said == known else {**known, **said},
     )
     return after, meter.total - session.meter.total
 
@@ -138,7 +149,7 @@ def _goes_on(session: Session, report: Report) -> bool:
     return session.terminate_cause == NAS_RESTARTED and report.event_at > session.stopped_at + REUSE_TOLERANCE
 
 
-_DETAIL_COLUMNS = (
+DETAIL_COLUMNS = (
     "called_station_id",
     "framed_ip_address",
     "framed_ipv6_address",
@@ -152,27 +163,48 @@ _DETAIL_COLUMNS = (
 )
 
 
+SESSION_COLUMNS = (
+    "acct_unique_id",
+    "session_key",
+    "username",
+    "nas_address",
+    "acct_session_id",
+    "calling_station_id",
+    "login_id",
+    "started_at",
+    "last_report_at",
+    "input_octets",
+    "output_octets",
+    "session_seconds",
+    "sends_gigawords",
+    "stopped_at",
+    "terminate_cause",
+    *DETAIL_COLUMNS,
+)
+"""The columns of `radius.session` that make a Session, in the order `session_from_values` takes them."""
+
+
 def session_from_row(row: Mapping[str, Any]) -> Session:
-    """Read a row of `radius.session`, from the database or from JSON."""
-    started_at, last_report_at = as_time(row["started_at"]), as_time(row["last_report_at"])
-    if started_at is None or last_report_at is None:
-        raise ValueError("a session has started_at and last_report_at")
+    """Read a row of `radius.session` by its columns' names, as JSON has it."""
+    return session_from_values([row[name] for name in SESSION_COLUMNS])
+
+
+def session_from_values(row: Sequence[Any]) -> Session:
+    """Read the SESSION_COLUMNS of a row of `radius.session`."""
     return Session(
-        acct_unique_id=row["acct_unique_id"],
-        session_key=row["session_key"],
-        username=row["username"],
-        nas_address=str(row["nas_address"]),
-        acct_session_id=row["acct_session_id"],
-        calling_station_id=row["calling_station_id"],
-        login_id=row["login_id"],
-        started_at=started_at,
-        last_report_at=last_report_at,
-        meter=Meter(
-            Usage(row["input_octets"], row["output_octets"], row["session_seconds"]), row["sends_gigawords"]
-        ),
-        stopped_at=as_time(row["stopped_at"]),
-        terminate_cause=row["terminate_cause"],
-        details={name: str(row[name]) for name in _DETAIL_COLUMNS if row[name]},
+        row[0],
+        row[1],
+        row[2],
+        str(row[3]),
+        row[4],
+        row[5],
+        row[6],
+        required_time(row[7]),
+        required_time(row[8]),
+        Meter(Usage(row[9], row[10], row[11]), row[12]),
+        as_time(row[13]),
+        row[14],
+        {name: str(told) for name, told in zip(DETAIL_COLUMNS, row[15:], strict=True) if told},
     )
 
 
