@@ -18,7 +18,6 @@ from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
 from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
 from sync_daemon.meter.reading import Chunk
-from sync_daemon.meter.staging import empty_stages
 from sync_daemon.meter.statements import (
     close_nas_sessions,
     load_accounts,
@@ -27,8 +26,13 @@ from sync_daemon.meter.statements import (
     write_changes,
 )
 from sync_daemon.outbox import request_cuts
+from sync_daemon.prepared import Prepared
 
-NOTIFY = "SELECT pg_notify('herotill_usage', %s)"
+NOTIFY = Prepared(
+    "notify_usage",
+    ("text[]",),
+    "SELECT pg_notify('herotill_usage', payload) FROM unnest($1) AS v (payload)",
+)
 NOTIFICATION_NAMES = 100
 """Names in one notification: its payload is limited to 8,000 octets, and a name to 253 in RADIUS (RFC 2865 §5.1)."""
 NOTIFICATION_OCTETS = 7_000
@@ -114,7 +118,6 @@ def apply_chunk(connection: Connection, node: str, chunk: Chunk, contents: Conte
         for run in _runs(contents.steps):
             if isinstance(run, tuple):
                 touched.update(close_nas_sessions(cursor, *run))
-                empty_stages(cursor)
             else:
                 touched.update(_apply_run(cursor, run))
         write_outcomes(cursor, contents.outcomes, node)
@@ -168,9 +171,9 @@ def _cut_ended(cursor: Cursor, accounts: dict[str, Account], changes: Changes) -
 
 def _notify(cursor: Cursor, node: str, chunk: Chunk, names: Sequence[str]) -> None:
     """Tell every node whose accounts changed, and this one how far its journal is applied."""
-    for part in _parts(names):
-        payload = {"node": node, "segment": chunk.segment, "offset": chunk.end, "accounts": part}
-        cursor.execute(NOTIFY, (json.dumps(payload, ensure_ascii=False),))
+    told = {"node": node, "segment": chunk.segment, "offset": chunk.end}
+    payloads = [json.dumps(told | {"accounts": part}, ensure_ascii=False) for part in _parts(names)]
+    NOTIFY.execute_rows(cursor, zip(payloads, strict=True))
 
 
 def _parts(names: Sequence[str]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from herotill.accounting import Report
 from herotill.class_token import ClassToken
-from herotill.grants import Burn, Grant, burn, burn_order, with_end_written
+from herotill.grants import Burn, Grant, burn, grant_end, with_end_written
 from herotill.sessions import Session, apply_report, begin_session, session_of
 from herotill.snapshot import AccountKind, Reservation
 from herotill.usage import NOTHING_USED, Usage
@@ -26,7 +26,6 @@ class Account:
     username: str
     kind: AccountKind | None = None
     grants: dict[int, Grant] = field(default_factory=dict)
-    sessions: dict[str, Session] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
 
 
@@ -42,6 +41,8 @@ class Changes:
     released: dict[str, datetime] = field(default_factory=dict)
     received_at: dict[str, datetime] = field(default_factory=dict)
     """When the last report of each account was received: what a cut is caused by."""
+    before: dict[str, Session] = field(default_factory=dict)
+    """The sessions as they were loaded."""
 
 
 @value
@@ -66,32 +67,36 @@ def apply_reports(
     reports: Iterable[BoundReport], accounts: dict[str, Account], sessions: Sequence[Session]
 ) -> Changes:
     """Apply reports in order. `sessions` are all those whose NAS names them as one of the reports does."""
+    changes = Changes(before={session.acct_unique_id: session for session in sessions})
     by_key: dict[str, list[Session]] = {}
     for session in sessions:
         by_key.setdefault(session.session_key, []).append(session)
-    changes = Changes()
     for bound in reports:
-        known = by_key.setdefault(bound.report.session_key, [])
-        before = session_of(bound.report, bound.login_id, known)
-        session = before or begin_session(bound.report, bound.username, bound.login_id)
-        after, usage = apply_report(session, bound.report, bound.login_id)
-        known[:] = [*(other for other in known if other is not before), after]
+        report, login_id = bound.report, bound.login_id
+        known = by_key.setdefault(report.session_key, [])
+        before = session_of(report, login_id, known)
+        session = before or begin_session(report, bound.username, login_id)
+        after, usage = apply_report(session, report, login_id)
+        by_key[report.session_key] = [after, *(other for other in known if other is not before)]
         changes.sessions[after.acct_unique_id] = after
-        account = accounts.setdefault(after.username, Account(after.username))
-        account.sessions[after.acct_unique_id] = after
-        _settle(account, after, usage, bound.report, changes)
+        account = accounts.get(after.username)
+        if account is None:
+            account = accounts[after.username] = Account(after.username)
+        _settle(account, after, usage, report, changes)
     return changes
 
 
 def _settle(account: Account, session: Session, usage: Usage, report: Report, changes: Changes) -> None:
     """Burn the usage and look whether that ended anything."""
+    reserved = account.reservations.get(session.login_id or "") if account.reservations else None
     if usage:
-        reserved = account.reservations.get(session.login_id or "")
         reserved_grant_id = None if reserved is None else reserved.grant_id
         for taken in burn(account.grants.values(), usage, report.event_at, reserved_grant_id):
             _note_burn(account, taken, report, changes)
-            _note_slice(account, session, taken, changes)
-    _note_claim(account, session, report, changes)
+            if reserved is not None:
+                reserved = reserved.settled(taken)
+    if reserved is not None:
+        _note_claim(account, reserved, session, report, changes)
     _end_grants(account, report.received_at, changes)
     changes.received_at[account.username] = report.received_at
 
@@ -109,33 +114,24 @@ def _note_burn(account: Account, taken: Burn, report: Report, changes: Changes) 
     changes.grants[taken.grant.grant_id] = taken.grant
 
 
-def _note_slice(account: Account, session: Session, taken: Burn, changes: Changes) -> None:
-    reservation = account.reservations.get(session.login_id or "")
-    if reservation is not None and (settled := reservation.settled(taken)) is not reservation:
-        _keep_reservation(account, settled, changes)
-
-
-def _note_claim(account: Account, session: Session, report: Report, changes: Changes) -> None:
+def _note_claim(
+    account: Account, reserved: Reservation, session: Session, report: Report, changes: Changes
+) -> None:
     """Hold the slice of a session that reports, release that of one that stopped."""
-    reservation = account.reservations.get(session.login_id or "")
-    if reservation is None:
-        return
-    if session.stopped_at is not None:
-        changes.released[reservation.login_id] = session.stopped_at
-        del account.reservations[reservation.login_id]
-        return
-    _keep_reservation(account, reservation.held(report.received_at), changes)
-
-
-def _keep_reservation(account: Account, reservation: Reservation, changes: Changes) -> None:
-    account.reservations[reservation.login_id] = reservation
-    changes.reservations[reservation.login_id] = reservation
+    login_id = reserved.login_id
+    if session.stopped_at is None:
+        reserved = account.reservations[login_id] = reserved.held(report.received_at)
+    else:
+        changes.released[login_id] = session.stopped_at
+        del account.reservations[login_id]
+    changes.reservations[login_id] = reserved
 
 
 def _end_grants(account: Account, now: datetime, changes: Changes) -> None:
-    for grant in list(account.grants.values()):
+    for grant in account.grants.values():
         ended = with_end_written(grant, now)
         if ended is not grant:
+            # In place of one that is there: the dictionary keeps its order and its size.
             account.grants[grant.grant_id] = changes.grants[grant.grant_id] = ended
 
 
@@ -145,4 +141,4 @@ def has_ended(account: Account, now: datetime) -> bool:
     Asked after every report, not only when a grant ends: a session may begin after the end, its Accept having been under
     way when the pool ran out.
     """
-    return account.kind is not None and not burn_order(account.grants.values(), now)
+    return account.kind is not None and all(grant_end(grant, now) for grant in account.grants.values())

@@ -3,19 +3,31 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from psycopg2.extras import execute_values
 
 from herotill.journal import Damaged, Record
-from sync_daemon.meter.staging import copy_rows
+from sync_daemon.prepared import Prepared
 
-OUTCOME = (
-    "username", "occurred_at", "accepted", "reason", "login_id", "nas_address", "calling_station_id", "node",
-)  # fmt: skip
-
-# The password column stays empty (rule R36).
-RADPOSTAUTH = ("username", "reply", "calledstationid", "callingstationid", "authdate", "class")
+# In radpostauth the password column stays empty (rule R36).
+INSERT_OUTCOMES = Prepared(
+    "insert_outcomes",
+    ("text[]", "timestamptz[]", "boolean[]", "text[]", "text[]", "inet[]", "text[]", "text[]", "text"),
+    """
+    WITH v AS MATERIALIZED (
+        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS v (
+            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, called_station_id)),
+    explained AS (
+        INSERT INTO radius.login_outcome (
+            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, node)
+        SELECT username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, $9 FROM v)
+    INSERT INTO radius.radpostauth (username, reply, calledstationid, callingstationid, authdate, class)
+    SELECT username, CASE WHEN accepted THEN 'Access-Accept' ELSE 'Access-Reject' END, called_station_id,
+           calling_station_id, occurred_at, login_id FROM v
+    """,
+)
 
 CORRECT_OUTCOME = (
     "UPDATE radius.login_outcome SET accepted = false, reason = %(reason)s WHERE login_id = %(login_id)s"
@@ -30,11 +42,15 @@ QUARANTINE = """
 SELECT_POSITIONS = "SELECT segment, read_offset FROM radius.journal_position WHERE node = %s"
 
 # The old offset is part of the key: should two meters ever read one journal, the slower one's batch is rolled back.
-MOVE_POSITION = """
-    INSERT INTO radius.journal_position AS p (node, segment, read_offset) VALUES (%(node)s, %(segment)s, %(end)s)
-    ON CONFLICT (node, segment) DO UPDATE SET read_offset = %(end)s, updated_at = now()
-    WHERE p.read_offset = %(start)s
-"""
+MOVE_POSITION = Prepared(
+    "move_position",
+    ("text", "text", "bigint", "bigint"),
+    """
+    INSERT INTO radius.journal_position AS p (node, segment, read_offset) VALUES ($1, $2, $4)
+    ON CONFLICT (node, segment) DO UPDATE SET read_offset = $4, updated_at = now()
+    WHERE p.read_offset = $3
+    """,
+)
 
 FORGET_POSITIONS = "DELETE FROM radius.journal_position WHERE node = %s AND segment = ANY(%s)"
 
@@ -58,7 +74,7 @@ class LoginOutcome:
 def write_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
     """Write logins to radpostauth and, with their reasons, to login_outcome, which radpostauth has no column for."""
     known, corrections = _corrected(outcomes)
-    _insert_outcomes(cursor, known, node)
+    INSERT_OUTCOMES.execute_rows(cursor, map(_outcome_row, known), node)
     for correction in corrections:
         wanted = {"login_id": correction.login_id, "reason": correction.reason}
         cursor.execute(CORRECT_OUTCOME, wanted)
@@ -77,35 +93,11 @@ def _corrected(outcomes: Iterable[LoginOutcome]) -> tuple[list[LoginOutcome], li
     return list(known.values()), corrections
 
 
-def _insert_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
-    if not outcomes:
-        return
-    reasons = [
-        (
-            o.username,
-            o.occurred_at,
-            o.accepted,
-            o.reason,
-            o.login_id,
-            o.nas_address,
-            o.calling_station_id,
-            node,
-        )
-        for o in outcomes
-    ]
-    copy_rows(cursor, "radius.login_outcome", OUTCOME, reasons)
-    replies = [
-        (
-            o.username,
-            "Access-Accept" if o.accepted else "Access-Reject",
-            o.called_station_id,
-            o.calling_station_id,
-            o.occurred_at,
-            o.login_id,
-        )
-        for o in outcomes
-    ]
-    copy_rows(cursor, "radius.radpostauth", RADPOSTAUTH, replies)
+def _outcome_row(o: LoginOutcome) -> tuple[Any, ...]:
+    return (
+        o.username, o.occurred_at, o.accepted, o.reason, o.login_id, o.nas_address, o.calling_station_id,
+        o.called_station_id,
+    )  # fmt: skip
 
 
 def quarantine(
@@ -131,7 +123,7 @@ def read_positions(cursor: Cursor, node: str) -> dict[str, int]:
 
 def move_position(cursor: Cursor, node: str, segment: str, start: int, end: int) -> bool:
     """Move a position from `start` to `end`; False where somebody else has moved it."""
-    cursor.execute(MOVE_POSITION, {"node": node, "segment": segment, "start": start, "end": end})
+    MOVE_POSITION.execute(cursor, node, segment, start, end)
     return cursor.rowcount == 1
 
 

@@ -6,11 +6,8 @@ more than metering them, and looking now and then gathers them into batches (doc
 
 import gc
 import logging
-import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 
 import psycopg2
@@ -21,8 +18,8 @@ from herotill.nas import SELECT_NASES, NasDirectory
 from sync_daemon.database import connect, radius_url
 from sync_daemon.meter.applying import Contents, JournalReadTwice, RecordReader, apply_chunk, understand
 from sync_daemon.meter.journal_rows import forget_positions, read_positions
-from sync_daemon.meter.reading import CHUNK_OCTETS, Chunk, JournalReader
-from sync_daemon.meter.staging import create_stages
+from sync_daemon.meter.reading import Chunk, JournalReader
+from sync_daemon.prepared import PLAN_BY_INDEXES
 from sync_daemon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,13 +29,7 @@ RETRY_SECONDS = 1.0
 CLEANING_SECONDS = 600.0
 FULL_BATCH_RECORDS = 200
 """With so many at once there is a backlog: look again without a pause."""
-READ_AHEAD_OCTETS = CHUNK_OCTETS // 2
-SWITCH_SECONDS = 0.0005
-"""How long the reading ahead may hold the interpreter while the main thread has an answer of PostgreSQL."""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
-
-
-Understood = tuple[Chunk, Contents]
 
 
 class Meter:
@@ -52,17 +43,11 @@ class Meter:
         self._keep_seconds = settings.journal_retention_seconds
         with connection, connection.cursor() as cursor:
             cursor.execute("LISTEN herotill_nas")
-            create_stages(cursor)
+            cursor.execute(PLAN_BY_INDEXES)
             # What a crash of PostgreSQL takes away is in the journal, and so is the position: it is read again.
-            cursor.execute("SET synchronous_commit = off; SET jit = off")
+            cursor.execute("SET synchronous_commit = off")
             self._read_up_to = read_positions(cursor, self._node)
         self._record_reader = self._read_nases()
-        self._ahead = ThreadPoolExecutor(1, "herotill-journal")
-        self._next: Future[list[Understood]] | None = None
-
-    def close(self) -> None:
-        """Stop reading ahead."""
-        self._ahead.shutdown()
 
     def apply_new(self) -> int:
         """Apply what is new, up to one reading's worth; return how many records that was.
@@ -73,22 +58,11 @@ class Meter:
         if self._connection.notifies:
             self._connection.notifies.clear()
             self._record_reader = self._read_nases()
-        batch = self._take_batch()
-        if sum(chunk.end - chunk.start for chunk, _ in batch) > READ_AHEAD_OCTETS:
-            # There is a backlog: while PostgreSQL works on this batch, understand the next one.
-            self._next = self._ahead.submit(self._read)
-        for understood in batch:
-            self._apply(*understood)
-        return sum(len(chunk.records) for chunk, _ in batch)
-
-    def _take_batch(self) -> list[Understood]:
-        prepared, self._next = self._next, None
-        return (prepared.result() if prepared is not None else []) or self._read()
-
-    def _read(self) -> list[Understood]:
         chunks = self._reader.read(self._read_up_to)
-        self._read_up_to.update({chunk.segment: chunk.end for chunk in chunks})
-        return [(chunk, understand(chunk.records, self._record_reader)) for chunk in chunks]
+        for chunk in chunks:
+            self._read_up_to[chunk.segment] = chunk.end
+            self._apply(chunk, understand(chunk.records, self._record_reader))
+        return sum(len(chunk.records) for chunk in chunks)
 
     def _read_nases(self) -> RecordReader:
         """Read whose NAS is of which make: that decides what its Input means."""
@@ -119,8 +93,6 @@ class Meter:
 
     def remove_old(self) -> None:
         """Remove segments that were applied long ago; the file goes first, so that nothing is read twice."""
-        if self._next is not None:
-            return  # it is being read just now, and there are more urgent things to do
         removed = self._reader.remove_old(self._keep_seconds)
         if removed:
             with self._connection, self._connection.cursor() as cursor:
@@ -134,7 +106,6 @@ def _refused(record: Record | Damaged, error: Exception) -> Damaged:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Meter this node's journal until `stop`; a database that goes away is waited for."""
-    sys.setswitchinterval(SWITCH_SECONDS)
     # A batch makes many objects and no cycles: looking for cycles at the usual pace costs a fifth of the meter's time.
     gc.set_threshold(100_000, 50, 100)
     settings.journal_directory.mkdir(parents=True, exist_ok=True)
@@ -158,8 +129,7 @@ def _meter_while_connected(settings: Settings, stop: threading.Event) -> None:
         if not _become_the_meter(connection, settings.node, stop):
             return
         log.info("metering the journal of node %s in %s", settings.node, settings.journal_directory)
-        with closing(Meter(connection, settings)) as meter:
-            _follow_journal(meter, stop)
+        _follow_journal(Meter(connection, settings), stop)
     finally:
         connection.close()
 

@@ -38,7 +38,6 @@ def meter_journal(settings: Settings, *records: tuple[int, list[list[str]]]) -> 
         meter = Meter(connection, settings)
         assert meter.apply_new() == len(records)
         assert meter.apply_new() == 0
-        meter.close()
     finally:
         connection.close()
 
@@ -82,7 +81,6 @@ def test_a_damaged_line_is_quarantined_and_its_neighbours_count(settings: Settin
     meter = Meter(connection, settings)
     while meter.apply_new():
         pass
-    meter.close()
     connection.close()
     assert ask(settings, "SELECT sum(input_octets)::int FROM radius.session") == [(18,)]
     assert ask(settings, "SELECT count(*)::int FROM radius.accounting_quarantine") == [(1,)]

@@ -60,7 +60,7 @@ class Database:
         last = max(ended, key=lambda one: (one.ended_at, one.grant_id), default=None)
         if last is not None:
             living[last.grant_id] = last
-        return Account("student-1", AccountKind.PREPAID, living, {}, dict(self.reservations))
+        return Account("student-1", AccountKind.PREPAID, living, dict(self.reservations))
 
     def apply(self, reports: Sequence[BoundReport]) -> Changes:
         accounts = {"student-1": self.loaded()}
@@ -270,9 +270,9 @@ def test_r15_a_session_s_slice_is_used_held_while_it_reports_and_released_at_its
 def test_a_class_meters_to_the_account_it_names_whatever_the_user_name_says() -> None:
     token = ClassToken("login-1", "student-1")
     accounts: dict[str, Account] = {}
-    apply_reports([BoundReport(start(at(0), username="STUDENT-1@isp"), token)], accounts, [])
+    begun = apply_reports([BoundReport(start(at(0), username="STUDENT-1@isp"), token)], accounts, [])
     lost = BoundReport(interim(at(60), 60, 7, username="STUDENT-1@isp"), None)
-    changes = apply_reports([lost], accounts, list(accounts["student-1"].sessions.values()))
+    changes = apply_reports([lost], accounts, list(begun.sessions.values()))
     assert {key[0] for key in changes.intervals} == {"student-1"}
 
 
