@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from billing import groups, ledger
@@ -16,6 +16,15 @@ from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 
 WHOLE_IN_BASIS_POINTS = 10_000
+
+_TOTALS = text("""
+    SELECT coalesce(sum(price_minor), 0) AS sold,
+           coalesce(sum((SELECT -sum(amount_minor)
+                         FROM billing.ledger_transaction JOIN billing.ledger_posting USING (transaction_id)
+                         WHERE external_key = 'payment:purchase:' || purchase_id
+                           AND ledger_account = 'commission')), 0) AS earned
+    FROM billing.purchase WHERE reseller_id = :reseller_id
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,15 @@ def pay_in(session: Session, *, name: str, amount: Money, entry: Entry, into: st
 def balance(session: Session, reseller_id: int, currency: str) -> Money:
     """Return a reseller's balance."""
     return ledger.in_currency(ledger.balances_of_reseller(session, reseller_id), currency)
+
+
+def totals(session: Session, reseller: Reseller) -> dict[str, Money]:
+    """Return what the reseller ever `sold` and what it `earned` by that."""
+    row = session.execute(_TOTALS, {"reseller_id": reseller.reseller_id}).one()
+    return {
+        "sold": Money(int(row.sold), reseller.currency),
+        "earned": Money(int(row.earned), reseller.currency),
+    }
 
 
 def _owner_of(session: Session, group: CustomerGroup) -> Reseller | None:

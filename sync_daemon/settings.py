@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from billing.gateways import GatewayDefinition, read_gateways
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.events.configuration import Sink, read_sinks
 
@@ -51,6 +52,7 @@ class Settings:
     outage_session_seconds: int
     language: str
     event_sinks: tuple[Sink, ...]
+    payment_gateways: tuple[GatewayDefinition, ...]
 
     @property
     def embedded(self) -> bool:
@@ -140,6 +142,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "outage_session_seconds": 600,
         "language": "en",
         "event_sinks": (),
+        "payment_gateways": (),
     }
 
 
@@ -258,6 +261,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "outage_session_seconds": _seconds,
     "language": _language,
     "event_sinks": read_sinks,
+    "payment_gateways": read_gateways,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from herotill.errors import InvalidValue, Refused
+from sync_daemon.cli.acting import check_may_type
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.settings import FILE_NAME, default_state_directory
 
@@ -29,6 +30,12 @@ NOUNS = {
     "voucher": ("voucher", "Batches of codes."),
     "refill": ("refill", "Redeem a refill code for an account or ticket."),
     "sell": ("sell", "Sell a plan to an account."),
+    "pay": ("pay", "Money that comes in, by hand and by gateways."),
+    "ledger": ("ledger", "What was paid, sold and owed."),
+    "reseller": ("reseller", "Who sells for us to the customers of its own groups."),
+    "topup": ("topup", "Give an account data or time for nothing."),
+    "transfer": ("transfer", "Give unused data of one account to another."),
+    "event": ("event", "What somebody outside is told, and how far that got."),
     "sessions": ("sessions", "Who is online."),
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
     "nas": ("nas", "The routers that may ask."),
@@ -60,6 +67,15 @@ class NounGroup(click.Group):
         module = importlib.import_module(f"sync_daemon.cli.{NOUNS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the noun; refuse what the actor may not use."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and ctx.params.get("actor"):
+            check_may_type(ctx, command, rest)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the nouns without loading their modules."""
@@ -127,12 +143,22 @@ def _is_database_down(error: Exception) -> bool:
     envvar="HEROTILL_CONFIG",
     help=f"Settings file (or HEROTILL_CONFIG; else {FILE_NAME} in the state directory).",
 )
+@click.option(
+    "--as",
+    "actor",
+    type=(click.Choice(["reseller"]), str),
+    metavar="reseller NAME",
+    help="Act as this reseller: see and serve its customers only, sell from its balance.",
+)
 @click.option("--verbose", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="herotill-radius", prog_name="herotill")
 @click.pass_context
-def main(ctx: click.Context, state: Path | None, config: Path | None, verbose: bool) -> None:
+def main(
+    ctx: click.Context, state: Path | None, config: Path | None, actor: tuple[str, str] | None, verbose: bool
+) -> None:
     """Prepaid internet access, enforced where the packets are."""
     directory = (state or default_state_directory()).expanduser().absolute()
-    application = Application(directory, config or directory / FILE_NAME, verbose)
+    reseller = None if actor is None else actor[1]
+    application = Application(directory, config or directory / FILE_NAME, verbose, reseller)
     ctx.obj = application
     ctx.call_on_close(application.close)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy.orm import Session
 
+    from billing.resellers import Seller
+
 
 @dataclass(frozen=True)
 class Application:
@@ -28,6 +30,7 @@ class Application:
     state_directory: Path
     config_path: Path
     verbose: bool = False
+    reseller: str | None = None  # who is typing, if not the operator
 
     @cached_property
     def settings(self) -> Settings:
@@ -52,11 +55,25 @@ class Application:
 
     @contextmanager
     def billing_session(self) -> "Iterator[Session]":
-        """Open the books for one transaction: committed at the end, rolled back on an exception."""
+        """Open the books for one transaction: committed at the end, rolled back on an exception.
+
+        A reseller finds its own customers in it and nobody else's.
+        """
         from sqlalchemy.orm import Session  # noqa: PLC0415
 
+        from billing.confinement import confine  # noqa: PLC0415
+
         with Session(self._engine) as session, session.begin():
+            seller = self.seller(session)
+            if seller is not None:
+                confine(session, seller)
             yield session
+
+    def seller(self, session: "Session") -> "Seller | None":
+        """Return the reseller that is typing. Raises InvalidValue for one that is not in the books."""
+        from billing import resellers  # noqa: PLC0415
+
+        return None if self.reseller is None else resellers.sign_in(session, self.reseller)
 
     @contextmanager
     def radius_connection(self) -> "Iterator[Connection]":

@@ -7,7 +7,7 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
@@ -146,11 +146,19 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def csv_text(rows: Sequence[Row], keys: Sequence[str], zone: tzinfo) -> str:
     """Return CSV with a head line; times carry their offset."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(keys)
+    return "".join(csv_lines(rows, keys, zone))
+
+
+def csv_lines(rows: Iterable[Row], keys: Sequence[str], zone: tzinfo) -> Iterator[str]:
+    """Yield the lines of CSV, the head first, so that long lists need little memory."""
+    yield _csv_line(keys)
     for row in rows:
-        writer.writerow([_csv_cell(row.get(key), zone) for key in keys])
+        yield _csv_line([_csv_cell(row.get(key), zone) for key in keys])
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
 
 
@@ -196,6 +204,8 @@ def _csv_cell(value: object, zone: tzinfo) -> str:
         return ""
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Money):
+        return str(value)
     if isinstance(value, Mapping):
         return json.dumps(value)
     if isinstance(value, list | tuple):

@@ -43,7 +43,8 @@ def sell(
         time_zone=application.settings.time_zone,
     )
     with application.billing_session() as session:
-        sale = sales.sell(session, order=order, now=application.now())
+        seller = application.seller(session)
+        sale = sales.sell(session, order=order, now=application.now(), seller=seller)
     record = {
         "user": sale.username,
         "plan": sale.plan_name,
