@@ -52,7 +52,7 @@ def _criteria(reseller_id: int) -> dict[type[Base], ColumnElement[bool]]:
     )
     for of_customer in (models.Customer, models.CreditLine, models.Payment, models.PaymentRequest):
         criteria[of_customer] = of_customer.customer_id.in_(own_customers)
-    for of_account in (models.Account, models.Purchase, models.Invoice):
+    for of_account in (models.Account, models.Purchase, models.Invoice, models.BillingProfile):
         criteria[of_account] = of_account.account_id.in_(own_accounts)
     return criteria
 

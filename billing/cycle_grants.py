@@ -34,7 +34,7 @@ _LOCK_ACCOUNTS = text("""
 # What ended on the payment date begins to live again; what was used up stays used up.
 _ALIGN = text(f"""
     UPDATE radius.entitlement SET
-        expires_at = wanted.ends_at,
+        expires_at = LEAST(wanted.ends_at, first_used_at + make_interval(secs => seconds_after_first_use)),
         ended_at = CASE WHEN wanted.ends_at > :now THEN NULL ELSE ended_at END,
         ended_reason = CASE WHEN wanted.ends_at > :now THEN NULL ELSE ended_reason END
     FROM ({_ENDS}) AS wanted

@@ -324,6 +324,7 @@ class BillingProfile(Base):
     automatic_topup: Mapped[bool] = mapped_column(default=True, server_default="true")
     payment_terms_days: Mapped[int] = mapped_column(SmallInteger, default=7, server_default="7")
     cycle_length: Mapped[str] = mapped_column(default="month", server_default="month")
+    opened_on: Mapped[date]
     anchor_on: Mapped[date]
     time_zone: Mapped[str]
     next_cycle_on: Mapped[date | None]
@@ -551,6 +552,15 @@ class LowBalanceReminder(Base):
     )
     currency: Mapped[str] = mapped_column(primary_key=True)
     below_since: Mapped[datetime]
+
+
+class BalanceChange(Base):
+    """Whose balance changed since the schedule looked; written by the database."""
+
+    __tablename__ = "balance_change"
+    balance_change_id: Mapped[int] = _key()
+    customer_id: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
 
 
 class TopUp(Base):

@@ -125,8 +125,13 @@ def open_profile(
 ) -> BillingProfile:
     """Give an account a profile with the defaults."""
     zone = _zone(account, None, time_zone)
+    today = local_day(now, zone)
     new = BillingProfile(
-        account_id=account.account_id, profile=str(profile), anchor_on=local_day(now, zone), time_zone=zone
+        account_id=account.account_id,
+        profile=str(profile),
+        opened_on=today,
+        anchor_on=today,
+        time_zone=zone,
     )
     session.add(new)
     session.flush()
@@ -228,6 +233,8 @@ def _begin(profile: BillingProfile, on: date) -> None:
 
 def _free_from(session: Session, profile: BillingProfile, now: datetime) -> date:
     """Return the first day no cycle that was opened before covers, today at the earliest."""
-    ends = select(func.max(BillingCycle.ends_at)).where(BillingCycle.account_id == profile.account_id)
+    ends = select(func.max(BillingCycle.ends_at)).where(
+        BillingCycle.account_id == profile.account_id, BillingCycle.began_on >= profile.opened_on
+    )
     last_end = session.scalar(ends)
     return local_day(now if last_end is None else max(now, last_end), profile.time_zone)

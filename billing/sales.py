@@ -7,22 +7,22 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import accounts, credit, plans, resellers
+from billing import accounts, credit, plans, recurring, resellers, suspension
 from billing.charging import Charge, PaidBy, charge, charge_reseller
-from billing.cycles import cycle_end
 from billing.events import emit
 from billing.ledger import Entry, post_sale
 from billing.models import Account, Plan, Purchase
 from billing.projection import Offer, grant, project_accounts
 from billing.resellers import Seller
-from billing.terms import PlanTerms, clocks_of_purchase
+from billing.terms import PlanTerms, clocks_of_purchase, daily_terms
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind, AccountStatus
+from herotill.suspension import ENDED
 
 MAX_KEY_CHARACTERS = 200
 # Keys made by us begin with these; nobody else's may.
-RESERVED = ("voucher:", "payment:", "reseller:")
+RESERVED = ("voucher:", "payment:", "reseller:", "topup:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def sell_once(session: Session, *, order: Order, now: datetime, seller: Seller |
     account = _held_account(session, order.username, seller)
     plan = plans.get(session, order.plan)
     terms = PlanTerms.of(plan)
-    _check_may_buy(account, plan, terms)
+    _check_may_buy(session, account, plan, terms)
     purchase_id = _record(session, order, account, plan, now, seller)
     if purchase_id is None:
         return _sold_meanwhile(session, order)
@@ -112,11 +112,14 @@ def _held_account(session: Session, username: str, seller: Seller | None) -> Acc
     return accounts.get(session, username, lock=True)
 
 
-def _check_may_buy(account: Account, plan: Plan, terms: PlanTerms) -> None:
+def _check_may_buy(session: Session, account: Account, plan: Plan, terms: PlanTerms) -> None:
     status = accounts.status_of(account)
     if status is AccountStatus.UNVERIFIED:
         raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
-    if status is not AccountStatus.ACTIVE or account.status != "active":
+    # A daily account that has ended is suspended until it buys again (rule R23).
+    has_ended = status is AccountStatus.SUSPENDED and account.suspended_reason == ENDED
+    may_renew = has_ended and recurring.is_daily(session, account)
+    if (status is not AccountStatus.ACTIVE or account.status != "active") and not may_renew:
         reason = account.suspended_reason or status
         raise Refused(f"{account.username} cannot buy: {account.status} ({reason})", "R23")
     if AccountKind(account.kind) not in terms.kinds:
@@ -182,12 +185,17 @@ def _pay(session: Session, order: Order, account: Account, purchase: Purchase, s
 
 def _deliver(session: Session, order: Order, account: Account, purchase: Purchase, now: datetime) -> None:
     terms = PlanTerms.from_mapping(purchase.plan_terms)
-    clocks = clocks_of_purchase(terms, now, _cycle_end(account, order.time_zone, now))
+    if recurring.is_daily(session, account):
+        terms = daily_terms(terms)
+    cycle_end = recurring.end_of_cycle(session, account, order.time_zone, now)
+    clocks = clocks_of_purchase(terms, now, cycle_end)
     if clocks.expires_at is not None and clocks.expires_at <= now:
         raise Refused(f"{purchase.plan_name} ended on {clocks.expires_at:%Y-%m-%d %H:%M} UTC", "R13")
     offer = Offer("purchase", purchase.plan_name, terms, clocks, now)
     grant(session, offer, {f"purchase:{purchase.purchase_id}": account.username})
-    if account.kind == AccountKind.MONTHLY:
+    if account.status == "suspended":
+        suspension.resume_after_sale(session, account, now)
+    if account.kind == AccountKind.MONTHLY and not recurring.recurs(session, account):
         account.plan_policy = terms.policy.to_mapping()
         project_accounts(session, [account.username])
 
@@ -203,10 +211,3 @@ def _announce(session: Session, account: Account, purchase: Purchase) -> None:
     }
     key = f"purchase:{purchase.purchase_id}"
     emit(session, "plan.sold", key, payload, purchase.purchased_at, account.customer_id)
-
-
-def _cycle_end(account: Account, time_zone: str, now: datetime) -> datetime | None:
-    if account.cycle_day is None:
-        return None
-    group = account.customer.group if account.customer is not None else None
-    return cycle_end(now, account.cycle_day, time_zone if group is None else group.time_zone)

@@ -1,13 +1,13 @@
 """What a plan promises: price, quota, clocks, policy. Pure; the snapshot a purchase keeps (rule R12)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from billing.models import Plan
 from herotill.errors import InvalidValue, Refused
-from herotill.policy import Counting, ServicePolicy
+from herotill.policy import Counting, Ending, ServicePolicy
 from herotill.quantities import MAX_MINOR_UNITS, MAX_OCTETS, MAX_SECONDS, Money
 from herotill.refilling import RefillExpiry, RefillRates, RefillTerms
 from herotill.snapshot import AccountKind
@@ -151,6 +151,14 @@ def clocks_of_purchase(terms: PlanTerms, purchased_at: datetime, cycle_end: date
     if terms.ends_with_cycle and cycle_end is not None:
         ends.append(cycle_end)
     return GrantClocks(min(ends, default=None), terms.seconds_after_first_use, terms.seconds_after_last_use)
+
+
+def daily_terms(terms: PlanTerms) -> PlanTerms:
+    """Return what a plan means to a daily account (rule R23): time counts from the purchase, and its end is an end."""
+    clocks = [terms.seconds_after_purchase, terms.seconds_after_first_use]
+    after_purchase = min((clock for clock in clocks if clock is not None), default=None)
+    policy = replace(terms.policy, at_expiry=Ending.REJECT)
+    return replace(terms, seconds_after_purchase=after_purchase, seconds_after_first_use=None, policy=policy)
 
 
 def clocks_of_first_use_sale(terms: PlanTerms) -> GrantClocks:

@@ -24,6 +24,7 @@ CREATE TABLE billing.billing_profile (
     automatic_topup    boolean NOT NULL DEFAULT true,      -- where the plan has one
     payment_terms_days smallint NOT NULL DEFAULT 7 CHECK (payment_terms_days BETWEEN 0 AND 365),
     cycle_length       text NOT NULL DEFAULT 'month' CHECK (cycle_length IN ('month', '30-days')),
+    opened_on          date NOT NULL,                      -- cycles of an earlier profile do not count
     anchor_on          date NOT NULL,                      -- a day on which a cycle of 30 days begins
     time_zone          text NOT NULL,                      -- whose midnights cycles begin at
     next_cycle_on      date,                               -- the first day of the first cycle that is not open yet,

@@ -1,0 +1,237 @@
+"""The billing run: cycles, bills, rollovers, automatic top-ups, suspensions and their undoing (rules R18, R23, R24).
+
+It works in batches, a transaction each, and asks the books what is left to do: killed anywhere and run again it does the
+rest, run twice it does nothing the second time. An advisory lock keeps two runs apart.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from billing import usage_bills
+from billing.billing_run_cycles import open_cycles, pause_and_go_on
+from billing.billing_run_topups import TopUp, top_up
+from billing.suspension import Changed, resume_due, settle_all, suspend_due
+from herotill.errors import Refused
+from herotill.quantities import Money
+from herotill.suspension import ENDED, UNPAID_BILL
+
+SessionFactory = Callable[[], AbstractContextManager[Session]]
+Progress = Callable[[str, int], None]
+_Batch = tuple[list[Changed], int | None]
+
+BATCH_SIZE = 2000
+TOPUPS_AT_ONCE = 50
+
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('herotill billing run'))")
+_COUNT_DUE = text("SELECT count(*) FROM billing.billing_profile WHERE next_cycle_at < :until")
+# Whose balance may cover a bill that nobody has settled: normally nobody, for every payment settles.
+_UNSETTLED = text("""
+    SELECT customer_id
+    FROM (SELECT customer_id, currency, min(amount_minor) AS least, sum(amount_minor) AS owed
+          FROM billing.invoice JOIN billing.account USING (account_id)
+          WHERE paid_at IS NULL AND voided_at IS NULL AND customer_id > :after GROUP BY customer_id, currency) AS open
+    JOIN (SELECT customer_id, currency, sum(amount_minor) AS balance FROM billing.ledger_posting
+          WHERE customer_id > :after GROUP BY customer_id, currency) AS funds USING (customer_id, currency)
+    WHERE balance + owed >= least
+    GROUP BY customer_id ORDER BY customer_id LIMIT :batch_size
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run; `actor` is who is written down for it."""
+
+    actor: str = "billing run"
+    dry_run: bool = False
+    batch_size: int = BATCH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing the run did to one account."""
+
+    what: str
+    username: str
+    detail: str = ""
+
+
+@dataclass
+class Report:
+    """What a run did; with `is_dry_run`, what it would have done."""
+
+    is_dry_run: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    billed: dict[str, int] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Count what was done. Only a dry run keeps the lines: it is read, and a real one may have many."""
+        self.counts.update(line.what for line in lines)
+        if self.is_dry_run:
+            self.lines.extend(lines)
+
+    def add_bill(self, amount: Money) -> None:
+        """Add up what was billed, in minor units of each currency."""
+        self.billed[amount.currency] = self.billed.get(amount.currency, 0) + amount.minor
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    open_books: SessionFactory
+    until: datetime
+    now: datetime
+    options: Options
+    report: Report
+    progress: Progress
+
+
+def run(
+    open_books: SessionFactory,
+    until: datetime,
+    now: datetime,
+    *,
+    options: Options = Options(),
+    progress: Progress = lambda _step, _done: None,
+) -> Report:
+    """Do what is due before `until`. `open_books` opens a transaction that is committed at the end of its block.
+
+    A dry run does everything and takes it back; it may look ahead, and then speaks as of `until`. `progress` is told a step
+    and how many it has done. Raises Refused while another run is under way, and for a run that would be ahead of its time.
+    """
+    if until > now and not options.dry_run:
+        raise Refused("nothing is billed before its day; with --dry-run you may look ahead", "R24")
+    report = Report(options.dry_run)
+    with _alone(open_books) as holder:
+        if not options.dry_run:
+            _do(_Run(open_books, until, now, options, report, progress))
+        else:
+            everything = holder.begin_nested()
+            _do(_Run(_within(holder), until, max(until, now), options, report, progress))
+            everything.rollback()
+    return report
+
+
+def due_cycles(session: Session, until: datetime) -> int:
+    """Return how many accounts have a cycle to open, for a progress bar."""
+    return session.scalar(_COUNT_DUE, {"until": until}) or 0
+
+
+@contextmanager
+def _alone(open_books: SessionFactory) -> Iterator[Session]:
+    """Hold the lock of the billing run; it ends with the transaction, also of a process that is killed."""
+    with open_books() as holder:
+        if not holder.scalar(_TRY_LOCK):
+            raise Refused("another billing run is under way; it does the same", "R24")
+        yield holder
+
+
+def _within(holder: Session) -> SessionFactory:
+    """Return a factory whose transactions are savepoints of this session's."""
+
+    @contextmanager
+    def open_savepoint() -> Iterator[Session]:
+        with holder.begin_nested():
+            yield holder
+
+    return open_savepoint
+
+
+def _do(run: _Run) -> None:
+    with run.open_books() as session:
+        pause_and_go_on(session, until=run.until, now=run.now)
+    _open_cycles(run)
+    _bill_usage(run)
+    _settle(run)
+    _change(run, "resumed", partial(_resume, run))
+    for reason in (UNPAID_BILL, ENDED):
+        _change(run, "suspended", partial(_suspend, run, reason))
+    _top_up(run)
+
+
+def _open_cycles(run: _Run) -> None:
+    while True:
+        with run.open_books() as session:
+            opened = open_cycles(
+                session,
+                until=run.until,
+                now=run.now,
+                limit=run.options.batch_size,
+                billed_by=run.options.actor,
+            )
+        if not opened.openings:
+            return
+        run.report.add([Line("cycle", each.username, str(each.cycle.begins_on)) for each in opened.openings])
+        run.report.add([Line("billed", each.username, str(each.amount)) for each in opened.billed])
+        run.report.add([Line("paid", each.username, str(each.amount)) for each in opened.paid])
+        run.report.add([Line("rolled over", username) for username in opened.rolled_over])
+        for each in opened.billed:
+            run.report.add_bill(each.amount)
+        run.progress("cycles", len(opened.openings))
+
+
+def _bill_usage(run: _Run) -> None:
+    while True:
+        with run.open_books() as session:
+            taken = usage_bills.bill_usage(session, now=run.until, billed_by=run.options.actor)
+        if not taken:
+            return
+        billed = [each for each in taken if each.amount.minor > 0]
+        run.report.add([Line("usage billed", each.username, str(each.amount)) for each in billed])
+        for each in billed:
+            run.report.add_bill(each.amount)
+        run.progress("usage bills", len(taken))
+
+
+def _settle(run: _Run) -> None:
+    after = 0
+    while True:
+        with run.open_books() as session:
+            values = {"after": after, "batch_size": run.options.batch_size}
+            customer_ids = session.execute(_UNSETTLED, values).scalars().all()
+            settled = settle_all(session, customer_ids, run.now)
+        if not customer_ids:
+            return
+        after = customer_ids[-1]
+        run.report.add([Line("paid", each.username, str(each.amount)) for each in settled.paid])
+        run.report.add([Line("resumed", username) for username in settled.resumed])
+        run.progress("settled", len(customer_ids))
+
+
+def _suspend(run: _Run, reason: str, session: Session, after: int) -> _Batch:
+    return suspend_due(session, reason=reason, now=run.until, after=after, limit=run.options.batch_size)
+
+
+def _resume(run: _Run, session: Session, after: int) -> _Batch:
+    return resume_due(session, now=run.now, after=after, limit=run.options.batch_size)
+
+
+def _change(run: _Run, what: str, step: Callable[[Session, int], _Batch]) -> None:
+    """Suspend or resume batch after batch, each behind the last account of the one before."""
+    after: int | None = 0
+    while after is not None:
+        with run.open_books() as session:
+            changed, after = step(session, after)
+        run.report.add([Line(what, each.username) for each in changed])
+        run.progress(what, len(changed))
+
+
+def _top_up(run: _Run) -> None:
+    more = True
+    while more:
+        with run.open_books() as session:
+            done, more = top_up(session, now=run.now, limit=TOPUPS_AT_ONCE, sold_by=run.options.actor)
+        run.report.add([_topup_line(each) for each in done])
+        run.progress("top-ups", len(done))
+
+
+def _topup_line(done: TopUp) -> Line:
+    if done.refusal is not None:
+        return Line("top-up refused", done.username, done.refusal)
+    return Line("topped up", done.username, f"{done.plan_name} for {done.price}")
