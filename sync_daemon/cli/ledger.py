@@ -121,16 +121,16 @@ def show(application: Application, /, output: Output, transaction: int) -> None:
             f"{side.ledger_account} {Money(side.amount_minor, side.currency)}"
             for side in books.postings_of(session, found)
         ]
-    record = {
-        "transaction": found.transaction_id,
-        "kind": str(books.kind_of(found.external_key)),
-        "occurred_at": found.occurred_at,
-        "description": found.description,
-        "recorded_by": found.recorded_by,
-        "key": found.external_key,
-        "reverses": found.reverses_id,
-        "sides": sides,
-    }
+        record = {
+            "transaction": found.transaction_id,
+            "kind": str(books.kind_of(found.external_key)),
+            "occurred_at": found.occurred_at,
+            "description": found.description,
+            "recorded_by": found.recorded_by,
+            "key": found.external_key,
+            "reverses": found.reverses_id,
+            "sides": sides,
+        }
     output.record(record, DETAILS)
 
 
