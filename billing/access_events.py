@@ -6,13 +6,15 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import usage_bills
+from billing.notices import book_usage_notice
 from billing.vouchers import Sold, get_batch, sell_all
 
 BATCH_SIZE = 500
 
 # SKIP LOCKED: several daemons may book at once, each takes its own.
 _TAKE_EVENTS = text("""
-    SELECT event.access_event_id, event.kind, event.occurred_at, entitlement.external_key
+    SELECT event.access_event_id, event.event_key, event.kind, event.username, event.occurred_at, event.details,
+           entitlement.external_key
     FROM radius.access_event event LEFT JOIN radius.entitlement entitlement USING (entitlement_id)
     WHERE event.booked_at IS NULL
     ORDER BY event.access_event_id LIMIT :batch_size
@@ -74,12 +76,15 @@ def book_access_events(session: Session, now: datetime) -> int:
     """Book what packet time did since the last call and return how many events; nothing is booked twice.
 
     A first use sells a ticket that was to be sold so and puts it in use. An allocation costs nothing: it is only marked.
+    A mark of use that a grant has passed becomes an event (rule R21).
     Call again while it returns BATCH_SIZE.
     """
     events = session.execute(_TAKE_EVENTS, {"batch_size": BATCH_SIZE}).all()
     for event in events:
         if event.kind == "first_use":
             _book_first_use(session, event.external_key or "", event.occurred_at)
+        elif event.kind == "usage_notice":
+            book_usage_notice(session, event.event_key, event.username, event.details, event.occurred_at)
     if events:
         taken = [event.access_event_id for event in events]
         session.execute(_MARK_BOOKED, {"event_ids": taken, "now": now})

@@ -135,3 +135,25 @@ ALTER TABLE radius.nas_profile ADD COLUMN multiplier_per_mille integer NOT NULL 
     CHECK (multiplier_per_mille BETWEEN 0 AND 100000);
 -- Packet time divides the limits it sends by it, and sees nothing else of the profile: it holds the secret for CoA.
 GRANT SELECT (nas_id, multiplier_per_mille) ON radius.nas_profile TO herotill_radius;
+
+-- ---------------------------------------------------------------- whose balance changed (rule R21)
+
+-- Written by a trigger, so that no way of posting can forget it; looked at by the schedule, then deleted. A row for each
+-- change, not one for each customer: who looks must not take away the row of a posting that is not committed yet.
+CREATE TABLE billing.balance_change (
+    balance_change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id       bigint NOT NULL,
+    currency          text NOT NULL
+);
+CREATE FUNCTION billing.note_balance_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billing.balance_change (customer_id, currency)
+    SELECT DISTINCT customer_id, currency FROM added JOIN billing.low_balance_mark USING (currency)
+    WHERE customer_id IS NOT NULL;
+    IF FOUND THEN
+        PERFORM pg_notify('herotill_event', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER ledger_posting_changes_balance AFTER INSERT ON billing.ledger_posting REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.note_balance_change();
