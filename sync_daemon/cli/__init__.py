@@ -35,6 +35,7 @@ NOUNS = {
     "reseller": ("reseller", "Who sells for us to the customers of its own groups."),
     "topup": ("topup", "Give an account data or time for nothing."),
     "transfer": ("transfer", "Give unused data of one account to another."),
+    "notice": ("notice", "When customers are told, and in which words."),
     "event": ("event", "What somebody outside is told, and how far that got."),
     "sessions": ("sessions", "Who is online."),
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
