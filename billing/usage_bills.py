@@ -33,8 +33,8 @@ _BEGIN = text("""
 """)
 # SKIP LOCKED: two billing runs at once share the work.
 _DUE = """
-    SELECT usage_account.voucher_id, account_id, username, customer_id, currency, usage_unit_size, usage_unit_price_minor,
-           usage_interval, usage_time_zone, units_billed, started_at, billed_until,
+    SELECT usage_account.voucher_id, account_id, account.username, customer_id, currency, usage_unit_size,
+           usage_unit_price_minor, usage_interval, usage_time_zone, units_billed, started_at, billed_until,
            CASE usage_unit WHEN 'octets' THEN used_octets ELSE used_seconds END AS used,
            CASE WHEN ended_at <= :now THEN ended_at END AS ended_at
     FROM billing.usage_account

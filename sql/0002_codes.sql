@@ -94,6 +94,7 @@ CREATE TABLE billing.refill_failure (
     failed_at         timestamptz NOT NULL
 );
 CREATE INDEX refill_failure_of ON billing.refill_failure (party, name, failed_at);
+CREATE INDEX refill_failure_age ON billing.refill_failure (failed_at);
 
 -- ---------------------------------------------------------------- usage-based accounts
 
