@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from sqlalchemy.orm import Session as BillingSession
 
-from billing import notices
+from billing import code_schedule, notices
 from billing.access_events import BATCH_SIZE, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
@@ -118,13 +118,14 @@ def _keep_time(settings: Settings, stop: threading.Event) -> None:
 
 
 def _keep_books(engine: sqlalchemy.Engine) -> bool:
-    """Book what packet time did, what became of vouchers, and remind; true when there may be more."""
+    """Book what packet time did, what became of codes, and remind; true when there may be more."""
     with BillingSession(engine) as session, session.begin():
         booked = book_access_events(session, datetime.now(UTC))
         settle_ended_vouchers(session)
+        more_codes = code_schedule.tick(session, datetime.now(UTC))
         notices.remind_of_ends(session, datetime.now(UTC))
         looked_at = notices.remind_of_low_balances(session, datetime.now(UTC))
-    return booked >= BATCH_SIZE or looked_at >= notices.CHANGES_AT_ONCE
+    return booked >= BATCH_SIZE or more_codes or looked_at >= notices.CHANGES_AT_ONCE
 
 
 def _wait(listening: Connection, working: Connection, stop: threading.Event) -> None:
