@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, credit, ledger
 from billing.customers import get as get_customer
+from billing.cycle_grants import align_grants
 from billing.events import emit, emit_all
 from billing.ledger import Entry, post_sale
 from billing.models import Account, Invoice, LedgerTransaction
@@ -135,7 +136,10 @@ def state_of(invoice: Invoice, now: datetime) -> State:
 
 
 def void(session: Session, *, invoice_id: int, reason: str, now: datetime, voided_by: str) -> Invoice:
-    """Take an open bill back: its ledger entry is reversed. Raises Refused for one that is paid or void already."""
+    """Take an open bill back: its ledger entry is reversed, what it was for stays. Raises Refused for one that is not open.
+
+    Then call billing.suspension.settle, which ends what it was the cause of.
+    """
     if not reason.strip() or not reason.isprintable():
         raise InvalidValue("reason", reason, "it says in one line why")
     owner = get(session, invoice_id).account.customer_id
@@ -151,7 +155,7 @@ def void(session: Session, *, invoice_id: int, reason: str, now: datetime, voide
         why = Entry("", f"bill {invoice_id} voided: {reason}", now, voided_by)
         ledger.reverse(session, transaction_id=entry.transaction_id, reason=why)
     invoice.voided_at, invoice.voided_by, invoice.void_reason = now, voided_by, reason
-    session.flush()
+    align_grants(session, [invoice.account_id], now)
     emit(
         session,
         "invoice.voided",
@@ -160,6 +164,20 @@ def void(session: Session, *, invoice_id: int, reason: str, now: datetime, voide
         now,
         owner,
     )
+    return invoice
+
+
+def postpone(session: Session, *, invoice_id: int, due_at: datetime, now: datetime) -> Invoice:
+    """Give an open bill another payment date: till then it suspends nobody, and what it is for goes on."""
+    invoice = get(session, invoice_id, lock=True)
+    if not invoice.is_open:
+        raise Refused(
+            f"bill {invoice_id} is {state_of(invoice, now)}; only an open one has a payment date", "R24"
+        )
+    if due_at <= now:
+        raise InvalidValue("due", due_at.isoformat(), "it is in the future")
+    invoice.due_at = due_at
+    align_grants(session, [invoice.account_id], now)
     return invoice
 
 
