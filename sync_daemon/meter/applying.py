@@ -91,7 +91,7 @@ def _understand_record(record: Record, contents: Contents, reader: RecordReader)
         case Report():
             contents.user_names.add(parsed.username)
             token = verify_class(reader.class_secret, parsed.class_value or "", parsed.username)
-            contents.steps.append(BoundReport(parsed, token))
+            contents.steps.append(BoundReport(parsed, token, reader.nases.multiplier_of(record.nas_address)))
 
 
 def _outcome(record: Record, received_at: datetime) -> LoginOutcome:

@@ -10,6 +10,8 @@ from datetime import datetime
 from herotill.accounting import Report
 from herotill.class_token import ClassToken
 from herotill.grants import Burn, Grant, burn, grant_end, with_end_written
+from herotill.multiplier import PER_MILLE, charged_usage
+from herotill.notices import marks_passed
 from herotill.sessions import Session, apply_report, begin_session, session_of
 from herotill.snapshot import AccountKind, Reservation
 from herotill.usage import NOTHING_USED, Usage
@@ -29,6 +31,16 @@ class Account:
     reservations: dict[str, Reservation] = field(default_factory=dict)
 
 
+@value
+class PassedMarks:
+    """The marks of use a grant has passed, rising, and the grant after it (rule R21)."""
+
+    username: str
+    grant: Grant
+    percents: tuple[int, ...]
+    at: datetime
+
+
 @dataclass(slots=True)
 class Changes:
     """What a batch changed: rows to be written."""
@@ -41,16 +53,21 @@ class Changes:
     released: dict[str, datetime] = field(default_factory=dict)
     received_at: dict[str, datetime] = field(default_factory=dict)
     """When the last report of each account was received: what a cut is caused by."""
+    passed: dict[int, PassedMarks] = field(default_factory=dict)
     before: dict[str, Session] = field(default_factory=dict)
     """The sessions as they were loaded."""
 
 
 @value
 class BoundReport:
-    """A report and the account it is metered to: the one its Class names, else the one its User-Name names."""
+    """A report and the account it is metered to: the one its Class names, else the one its User-Name names.
+
+    `per_mille` is what an octet counts at its NAS (rule R22).
+    """
 
     report: Report
     token: ClassToken | None
+    per_mille: int = PER_MILLE
 
     @property
     def username(self) -> str:
@@ -77,6 +94,8 @@ def apply_reports(
         before = session_of(report, login_id, known)
         session = before or begin_session(report, bound.username, login_id)
         after, usage = apply_report(session, report, login_id)
+        if bound.per_mille != PER_MILLE:
+            usage = charged_usage(session.meter.total, after.meter.total, bound.per_mille)
         by_key[report.session_key] = [after, *(other for other in known if other is not before)]
         changes.sessions[after.acct_unique_id] = after
         account = accounts.get(after.username)
@@ -110,8 +129,18 @@ def _note_burn(account: Account, taken: Burn, report: Report, changes: Changes) 
     before = account.grants[taken.grant.grant_id]
     if before.first_used_at is None and taken.grant.first_used_at is not None:
         changes.begun_grants[taken.grant.grant_id] = (account.username, taken.grant)
+    if percents := marks_passed(before, taken.grant):
+        _note_marks(account, taken.grant, percents, report, changes)
     account.grants[taken.grant.grant_id] = taken.grant
     changes.grants[taken.grant.grant_id] = taken.grant
+
+
+def _note_marks(
+    account: Account, grant: Grant, percents: tuple[int, ...], report: Report, changes: Changes
+) -> None:
+    earlier = changes.passed.get(grant.grant_id)
+    all_percents = percents if earlier is None else earlier.percents + percents
+    changes.passed[grant.grant_id] = PassedMarks(account.username, grant, all_percents, report.event_at)
 
 
 def _note_claim(

@@ -11,6 +11,7 @@ from herotill.sessions import NAS_RESTARTED, SESSION_COLUMNS, Session, session_f
 from herotill.snapshot import AccountKind, Reservation
 from sync_daemon.grant_rows import read_grants, write_ended, write_first_uses
 from sync_daemon.meter.batch import Account, Changes
+from sync_daemon.meter.notice_rows import write_passed_marks
 from sync_daemon.meter.session_rows import write_sessions
 from sync_daemon.prepared import Prepared, array
 
@@ -148,6 +149,8 @@ def write_changes(cursor: Cursor, changes: Changes) -> None:
     USE_GRANTS.execute_rows(cursor, map(_use_row, grants))
     write_first_uses(cursor, changes.begun_grants.values())
     write_ended(cursor, grants)
+    if changes.passed:
+        write_passed_marks(cursor, changes.passed.values())
     ADD_USAGE.execute_rows(
         cursor,
         [
