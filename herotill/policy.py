@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from herotill.errors import InvalidValue
+from herotill.ladder import parse_ladder
 
 MAX_BITS_PER_SECOND = 4_000_000_000_000
 MAX_UNSIGNED_32 = 4_294_967_295
@@ -62,6 +63,7 @@ class ServicePolicy:
     """Rates, devices, sharing, pools and the endings of one grant or account.
 
     Rates are bits per second, None unlimited. `slice_octets` is what a strict grant hands to one session at a time.
+    `ladder` are steps of slower rates (herotill.ladder), as text like `80:2000000/1000000,100:256000/256000`.
     `notice_percents` are the marks of use that are told of (rule R21), as text like `50,80,100`. What is left of a
     `transferable` grant may be given to another account (rule R20).
     """
@@ -84,6 +86,7 @@ class ServicePolicy:
     outage: Outage = Outage.LAST_KNOWN
     notice_percents: str = "50,80,100"
     transferable: bool = False
+    ladder: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no NAS could obey.
@@ -107,6 +110,9 @@ class ServicePolicy:
         parse_percents(self.notice_percents)
         if type(self.transferable) is not bool:
             raise InvalidValue("transferable", self.transferable, "it is true or false")
+        if not isinstance(self.ladder, str):
+            raise InvalidValue("ladder", self.ladder, "it is text like 80:2000000/1000000")
+        parse_ladder(self.ladder)
 
     def _check_ending(self, name: str) -> None:
         ending = getattr(self, name)

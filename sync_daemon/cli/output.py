@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from herotill.ladder import show_ladder
 from herotill.quantities import Money, format_bits_per_second, format_octets, format_seconds
 from sync_daemon.cli.application import Application
 
@@ -188,6 +189,8 @@ def show_mapping(mapping: Mapping[str, Any]) -> str:
 
 
 def _show_field(key: str, value: object) -> str:
+    if key == "ladder":
+        return f"ladder {show_ladder(str(value))}"
     for unit, show in _UNITS.items():
         if key.endswith(unit) and isinstance(value, int):
             return f"{key.removesuffix(unit).replace('_', ' ')} {show(value)}"

@@ -13,6 +13,7 @@ import click
 
 from billing.accounts import generate_secret
 from herotill.errors import InvalidValue
+from herotill.ladder import format_ladder, parse_ladder
 from herotill.policy import Ending, Outage, Sharing, parse_percents
 from herotill.quantities import parse_bits_per_second, parse_octets, parse_seconds
 
@@ -104,12 +105,30 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_policy(*arguments: Any, **options: Any) -> Any:
         typed = {field: options.pop(field) for field, _, _ in _POLICY_OPTIONS.values()}
+        typed["ladder"] = _ladder_of(options.pop("steps"))
         return command(*arguments, policy=given(typed), **options)
 
     decorated: Callable[..., Any] = with_policy
+    decorated = click.option(
+        "--step",
+        "steps",
+        multiple=True,
+        metavar="PERCENT:DOWN/UP",
+        help="Slower from so much use on, like 80%:2M/1M; 120%:cut ends it; again for each step; none for none.",
+    )(decorated)
     for option, (field, kind, text) in reversed(_POLICY_OPTIONS.items()):
         decorated = click.option(option, field, type=kind, default=None, help=text)(decorated)
     return decorated
+
+
+def _ladder_of(steps: Sequence[str]) -> str | None:
+    if not steps:
+        return None
+    return (
+        ""
+        if [step.strip().lower() for step in steps] == ["none"]
+        else format_ladder(parse_ladder(",".join(steps)))
+    )
 
 
 def with_options(command: Callable[..., Any], options: Sequence[Any]) -> Callable[..., Any]:
