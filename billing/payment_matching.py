@@ -65,9 +65,9 @@ def _match_invoice(session: Session, invoice_id: int, amount: Money) -> Match:
     if row is None or row.customer_id is None:
         return Match(unmatched_reason=f"there is no {name} of a customer")
     invoice = row[0]
-    if invoice.paid_at is not None:
-        return Match(unmatched_reason=f"{name} was paid before, on {invoice.paid_at:%Y-%m-%d}")
-    reason = _difference(name, Money(invoice.amount_minor, invoice.currency), amount)
+    if not invoice.is_open:
+        return Match(unmatched_reason=f"{name} is {'void' if invoice.paid_at is None else 'paid already'}")
+    reason = _difference(name, invoice.amount, amount)
     return Match(row.customer_id) if reason is None else Match(unmatched_reason=reason)
 
 

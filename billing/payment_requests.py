@@ -64,8 +64,7 @@ def account_of(session: Session, customer_id: int, username: str) -> Account:
 
 def _amount_due(session: Session, customer: Customer, wanted: Wanted) -> Money:
     if wanted.invoice_id is not None:
-        invoice = _invoice_of(session, customer, wanted.invoice_id)
-        return Money(invoice.amount_minor, invoice.currency)
+        return _invoice_of(session, customer, wanted.invoice_id).amount
     if wanted.activation is not None:
         plan = plans.get(session, wanted.activation.plan)
         return Money(plan.price_minor, plan.currency)
@@ -78,6 +77,8 @@ def _invoice_of(session: Session, customer: Customer, invoice_id: int) -> Invoic
     found = session.scalars(query).one_or_none()
     if found is None:
         raise InvalidValue("invoice", invoice_id, f"customer {customer.account_number} has no such invoice")
+    if not found.is_open:
+        raise InvalidValue("invoice", invoice_id, "it is paid or void; `herotill invoice list` shows them")
     return found
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import credit, customers, resellers
+from billing import credit, customers, resellers, suspension
 from billing.activation import try_to_activate
 from billing.events import emit
 from billing.gateways import Gateway, read_notice
@@ -173,6 +173,7 @@ def after_payment(session: Session, payment: Payment, *, now: datetime, time_zon
     """Do what a customer's money allows: settle the oldest invoices, end a suspension, activate the plan it was for."""
     if payment.customer_id is None:
         raise Refused(f"payment {payment.payment_id} is nobody's yet", "R27")
+    suspension.settle(session, payment.customer_id, now)
     payload = {
         "payment": payment.payment_id,
         "amount_minor": payment.amount_minor,

@@ -14,6 +14,19 @@ from herotill.quantities import Money
 
 ROWS_AT_ONCE = 2000
 
+_COLUMNS: tuple[Any, ...] = (
+    LedgerPosting.posting_id,
+    LedgerPosting.transaction_id,
+    LedgerPosting.ledger_account,
+    LedgerPosting.amount_minor,
+    LedgerPosting.currency,
+    LedgerTransaction.external_key,
+    LedgerTransaction.occurred_at,
+    LedgerTransaction.description,
+    LedgerTransaction.recorded_by,
+    LedgerTransaction.reverses_id,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -72,32 +85,7 @@ def trial_balance(session: Session) -> list[tuple[str, Money]]:
 
 def _lines(wanted: Filter) -> Select[Any]:
     """Ask for lines. The running balance is made of all lines of the account, then the others wanted are picked out."""
-    after: ColumnElement[Any] = null()
-    if wanted.is_one_account:
-        after = func.sum(LedgerPosting.amount_minor).over(
-            partition_by=LedgerPosting.currency,
-            order_by=(LedgerTransaction.occurred_at, LedgerPosting.posting_id),
-        )
-    every: Select[Any] = (
-        select(
-            LedgerPosting.posting_id,
-            LedgerPosting.transaction_id,
-            LedgerPosting.ledger_account,
-            LedgerPosting.amount_minor,
-            LedgerPosting.currency,
-            LedgerTransaction.external_key,
-            LedgerTransaction.occurred_at,
-            LedgerTransaction.description,
-            LedgerTransaction.recorded_by,
-            LedgerTransaction.reverses_id,
-            func.coalesce(Customer.account_number, Reseller.name).label("party"),
-            after.label("balance"),
-        )
-        .join(LedgerTransaction, LedgerTransaction.transaction_id == LedgerPosting.transaction_id)
-        .outerjoin(Customer, Customer.customer_id == LedgerPosting.customer_id)
-        .outerjoin(Reseller, Reseller.reseller_id == LedgerPosting.reseller_id)
-    )
-    found = _of_account(every, wanted).subquery()
+    found = _of_account(_every(wanted), wanted).subquery()
     query = select(found)
     if wanted.kind is not None:
         query = query.where(_is_kind(found.c.external_key, wanted.kind))
@@ -106,6 +94,22 @@ def _lines(wanted: Filter) -> Select[Any]:
     if wanted.until is not None:
         query = query.where(found.c.occurred_at < wanted.until)
     return query
+
+
+def _every(wanted: Filter) -> Select[Any]:
+    after: ColumnElement[Any] = null()
+    if wanted.is_one_account:
+        after = func.sum(LedgerPosting.amount_minor).over(
+            partition_by=LedgerPosting.currency,
+            order_by=(LedgerTransaction.occurred_at, LedgerPosting.posting_id),
+        )
+    party = func.coalesce(Customer.account_number, Reseller.name)
+    query = select(*_COLUMNS, party.label("party"), after.label("balance")).select_from(LedgerPosting)
+    return (
+        query.join(LedgerTransaction, LedgerTransaction.transaction_id == LedgerPosting.transaction_id)
+        .outerjoin(Customer, Customer.customer_id == LedgerPosting.customer_id)
+        .outerjoin(Reseller, Reseller.reseller_id == LedgerPosting.reseller_id)
+    )
 
 
 def _of_account(query: Select[Any], wanted: Filter) -> Select[Any]:

@@ -7,10 +7,9 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from billing import credit, customers, resellers, statements
+from billing import corrections, credit, customers, resellers, statements
 from billing import ledger as books
-from billing.ledger import Entry, Kind
-from billing.models import LedgerTransaction
+from billing.ledger import Kind
 from billing.statements import Filter, Line
 from herotill.credit import CreditLine, Standing
 from herotill.errors import InvalidValue
@@ -181,8 +180,12 @@ def reverse(application: Application, /, transaction: int, reason: str, yes: boo
     with application.billing_session() as session:
         wrong = books.get(session, transaction)
         ask_before(f"transaction {transaction} ({wrong.description}) will be reversed for good", yes)
-        undone = books.reverse(
-            session, transaction_id=transaction, reason=_reason(application, wrong, reason)
+        undone = corrections.reverse(
+            session,
+            transaction_id=transaction,
+            reason=reason,
+            now=application.now(),
+            reversed_by=operator_name(),
         )
         told = f"reversed transaction {transaction} by transaction {undone.transaction_id}"
     click.echo(told)
@@ -249,13 +252,6 @@ def _standing_row(application: Application, stands: Standing) -> dict[str, Any]:
         "overdue_at": stands.overdue_at,
         "overdue": stands.is_overdue(application.now()),
     }
-
-
-def _reason(application: Application, wrong: LedgerTransaction, reason: str) -> Entry:
-    if not reason.strip() or not reason.isprintable():
-        raise InvalidValue("--reason", reason, "it says in one line why")
-    what = f"reversal of {wrong.transaction_id}: {reason}"
-    return Entry(wrong.external_key, what, application.now(), operator_name())
 
 
 def _row(line: Line) -> dict[str, Any]:

@@ -6,13 +6,25 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from billing import accounts, activation, customers, invoices, ledger, payments, sales, unmatched_payments
+from billing import (
+    accounts,
+    activation,
+    corrections,
+    customers,
+    invoices,
+    ledger,
+    payments,
+    sales,
+    suspension,
+    unmatched_payments,
+)
 from billing.charging import PaidBy
 from billing.payment_requests import Activation, Wanted, request
 from billing.payments import NotPaid, Receipt
 from billing.unmatched_payments import Resolution
 from herotill.errors import InvalidValue, Refused
 from herotill.signature import sign
+from herotill.snapshot import AccountKind
 from tests.contract.billing.conftest import Ask, OpenBooks
 from tests.contract.billing.money import (
     GATEWAY,
@@ -286,7 +298,7 @@ def test_r27_a_payment_activates_no_account_of_somebody_else(
 
 def test_r27_an_invoice_is_paid_by_its_number_and_in_full(books: OpenBooks, ann: str, now: datetime) -> None:
     with books() as session:
-        login = accounts.Login("ann-home", "secret-1", accounts.AccountKind.MONTHLY)
+        login = accounts.Login("ann-home", "secret-1", AccountKind.MONTHLY)
         accounts.add(session, login=login, customer=customers.get(session, ann), now=now)
         bill = invoices.bill(
             session, username="ann-home", amount=kes(900), due_at=now, now=now, billed_by="desk"
@@ -296,9 +308,58 @@ def test_r27_an_invoice_is_paid_by_its_number_and_in_full(books: OpenBooks, ann:
         part = deliver(session, notice("QK1", "8", f"INV-{number}"), now).payment
         assert part.unmatched_reason == f"invoice {number} expects 9.00 KES, 8.00 KES came"
         assert deliver(session, notice("QK2", "9", f"inv-{number}"), now).payment.state == "received"
+        late = deliver(session, notice("QK4", "9", f"INV-{number}"), now).payment
+        assert late.unmatched_reason == f"invoice {number} is paid already"
+        late = deliver(session, notice("QK4", "9", f"INV-{number}"), now).payment
+        assert late.unmatched_reason == f"invoice {number} is paid already"
         stranger = deliver(session, notice("QK3", "9", "INV-4711"), now).payment
         assert stranger.unmatched_reason == "there is no invoice 4711 of a customer"
     assert balance(books) == 0
+
+
+def _unpaid(session: Session, now: datetime, *amounts: int) -> None:
+    """Ann's monthly account ann-home, with bills that are due now."""
+    login = accounts.Login("ann-home", "secret-1", AccountKind.MONTHLY)
+    accounts.add(session, login=login, customer=customers.get(session, "ann"), now=now)
+    for amount in amounts:
+        invoices.bill(session, username="ann-home", amount=kes(amount), due_at=now, now=now, billed_by="desk")
+
+
+def test_r27_a_payment_pays_the_oldest_bill_ends_the_suspension_and_then_activates(
+    books: OpenBooks, ask: Ask, ann: str, now: datetime
+) -> None:
+    status = "SELECT status FROM billing.account WHERE username = 'ann-home'"
+    with books() as session:
+        _unpaid(session, now, 900, 800)
+        suspension.suspend(session, username="ann-home", reason="unpaid-bill", now=now)
+    with books() as session:
+        payments.take(session, payment=paid(1000, "R-1"), now=now)
+    bills = "SELECT paid_at FROM billing.invoice ORDER BY invoice_id"
+    assert ask(bills) == [{"paid_at": now}, {"paid_at": None}]
+    assert ask(status) == [{"status": "suspended"}]
+    with books() as session:
+        wanted = paid(700 + PRICE, "R-2", activation=Activation("p", "ann"))
+        assert payments.take(session, payment=wanted, now=now).payment.purchase_id is not None
+    assert ask(status) == [{"status": "active"}]
+    assert balance(books) == 0
+
+
+def test_r25_a_bill_is_voided_not_reversed(books: OpenBooks, ann: str, now: datetime) -> None:
+    with books() as session:
+        _unpaid(session, now, 900)
+    with pytest.raises(Refused, match="herotill invoice void 1"), books() as session:
+        corrections.reverse(session, transaction_id=1, reason="wrong", now=now, reversed_by="desk")
+
+
+def test_r25_a_bounced_cheque_is_a_debt_again(books: OpenBooks, ask: Ask, ann: str, now: datetime) -> None:
+    with books() as session:
+        payments.take(session, payment=paid(PRICE, "R-1", method=payments.Method.CHEQUE), now=now)
+        sales.sell(session, order=order("a", paid_by=PaidBy.BALANCE), now=now)
+    with books() as session:
+        corrections.reverse(session, transaction_id=1, reason="it bounced", now=now, reversed_by="desk")
+    assert balance(books) == -PRICE
+    left = "SELECT sum(amount_minor) AS left FROM billing.ledger_posting WHERE ledger_account = 'cheque'"
+    assert ask(left) == [{"left": 0}]
 
 
 @pytest.mark.parametrize(
