@@ -20,10 +20,11 @@ def marks_passed(before: Grant, after: Grant) -> tuple[int, ...]:
     """Return the marks a grant has passed between two states of it, rising."""
     if not after.policy.notice_percents or (after.quota_octets is None and after.quota_seconds is None):
         return ()
-    was, is_now = percent_used(before), percent_used(after)
-    if was == is_now:
+    marks, is_now = parse_percents(after.policy.notice_percents), percent_used(after)
+    if is_now < marks[0]:
         return ()
-    return tuple(mark for mark in parse_percents(after.policy.notice_percents) if was < mark <= is_now)
+    was = percent_used(before)
+    return () if was == is_now else tuple(mark for mark in marks if was < mark <= is_now)
 
 
 def _percent(used: int, quota: int | None) -> int:

@@ -39,11 +39,10 @@ def list_notices(application: Application, /, output: Output) -> None:
     with application.billing_session() as session:
         set_ = notices.settings(session)
         found = plans.listing(session, limit=100_000)
-        marks = [
-            (plan.name, ServicePolicy.from_mapping(plan.policy).notice_percents or "never") for plan in found
-        ]
+        marks = [(plan.name, ServicePolicy.from_mapping(plan.policy).notice_percents) for plan in found]
     rows = [
-        {"notice": "usage", "of": f"plan {name}", "when": f"{percents} % used"} for name, percents in marks
+        {"notice": "usage", "of": f"plan {name}", "when": f"{percents} % used" if percents else "never"}
+        for name, percents in marks
     ]
     rows += [
         {"notice": "expiry", "of": "what was sold", "when": f"{format_seconds(seconds)} before"}
