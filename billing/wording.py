@@ -16,6 +16,15 @@ WORDING = {
         "Your balance is {balance_minor}",
         "Hello {customer_name},\n\nyour balance is {balance_minor}. Account number: {account_number}.\n",
     ),
+    "invoice.issued": Template(
+        "Bill {invoice}: {amount_minor}",
+        "Hello {customer_name},\n\nbill {invoice} for {user}: {amount_minor}, to be paid by {due_at}.\n"
+        "Account number: {account_number}.\n",
+    ),
+    "payment.received": Template(
+        "We have received {amount_minor}",
+        "Hello {customer_name},\n\nthank you: {amount_minor} has arrived. Account number: {account_number}.\n",
+    ),
     "topup": Template(
         "{username} was topped up",
         "Hello,\n\n{username} was given {given}: {reason}.\n",
