@@ -8,6 +8,7 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg2
@@ -18,7 +19,7 @@ from herotill.nas import SELECT_NASES, NasDirectory
 from sync_daemon.database import connect, radius_url
 from sync_daemon.meter.applying import Contents, JournalReadTwice, RecordReader, apply_chunk, understand
 from sync_daemon.meter.journal_rows import forget_positions, read_positions
-from sync_daemon.meter.reading import Chunk, JournalReader
+from sync_daemon.meter.reading import CHUNK_OCTETS, Chunk, JournalReader
 from sync_daemon.prepared import PLAN_BY_INDEXES
 from sync_daemon.settings import Settings
 
@@ -27,8 +28,10 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.01
 RETRY_SECONDS = 1.0
 CLEANING_SECONDS = 600.0
-FULL_BATCH_RECORDS = 200
-"""With so many at once there is a backlog: look again without a pause."""
+LOGINS_POLL_SECONDS = 0.05
+"""While there are only logins, which nobody waits for: a transaction costs as much as a hundred of them."""
+BACKLOG_OCTETS = CHUNK_OCTETS // 2
+"""With so much at once there is more: look again without a pause."""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
 
 
@@ -41,6 +44,8 @@ class Meter:
         self._class_secret = bytes.fromhex(settings.class_secret)
         self._reader = JournalReader(settings.journal_directory)
         self._keep_seconds = settings.journal_retention_seconds
+        self.pause_seconds = 0.0
+        """How long new records may gather before they are looked for again."""
         with connection, connection.cursor() as cursor:
             cursor.execute("LISTEN herotill_nas")
             cursor.execute(PLAN_BY_INDEXES)
@@ -59,9 +64,13 @@ class Meter:
             self._connection.notifies.clear()
             self._record_reader = self._read_nases()
         chunks = self._reader.read(self._read_up_to)
+        has_reports = False
         for chunk in chunks:
             self._read_up_to[chunk.segment] = chunk.end
-            self._apply(chunk, understand(chunk.records, self._record_reader))
+            contents = understand(chunk.records, self._record_reader)
+            self._apply(chunk, contents)
+            has_reports = has_reports or bool(contents.steps)
+        self.pause_seconds = _pause_after(chunks, has_reports)
         return sum(len(chunk.records) for chunk in chunks)
 
     def _read_nases(self) -> RecordReader:
@@ -97,6 +106,12 @@ class Meter:
         if removed:
             with self._connection, self._connection.cursor() as cursor:
                 forget_positions(cursor, self._node, removed)
+
+
+def _pause_after(chunks: Sequence[Chunk], has_reports: bool) -> float:
+    if sum(chunk.end - chunk.start for chunk in chunks) > BACKLOG_OCTETS:
+        return 0.0
+    return POLL_SECONDS if has_reports or not chunks else LOGINS_POLL_SECONDS
 
 
 def _refused(record: Record | Damaged, error: Exception) -> Damaged:
@@ -142,11 +157,9 @@ def _follow_journal(meter: Meter, stop: threading.Event) -> None:
         if time.monotonic() - cleaned_at > CLEANING_SECONDS:
             meter.remove_old()
             cleaned_at = time.monotonic()
-        if applied >= FULL_BATCH_RECORDS:
-            continue
         if stop.is_set() and not applied:
             return
-        time.sleep(POLL_SECONDS)
+        time.sleep(meter.pause_seconds)
 
 
 def _become_the_meter(connection: Connection, node: str, stop: threading.Event) -> bool:

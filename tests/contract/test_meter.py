@@ -84,3 +84,37 @@ def test_a_damaged_line_is_quarantined_and_its_neighbours_count(settings: Settin
     connection.close()
     assert ask(settings, "SELECT sum(input_octets)::int FROM radius.session") == [(18,)]
     assert ask(settings, "SELECT count(*)::int FROM radius.accounting_quarantine") == [(1,)]
+
+
+def test_rows_somebody_removed_under_a_live_session_are_there_again_after_its_next_report(
+    settings: Settings,
+) -> None:
+    meter_journal(settings, (0, packet("1", "Start")), (0, packet("2", "Start")))
+    with (
+        database.transaction(database.radius_url(settings), "test") as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM radius.radacct WHERE acctsessionid = '1'")
+        cursor.execute("DELETE FROM radius.session WHERE acct_session_id = '2'")
+    meter_journal(
+        settings,
+        (60, packet("1", "Interim-Update", 100, 60)),
+        (60, packet("2", "Interim-Update", 200, 60)),
+    )
+    archived = "SELECT acctsessionid, acctinputoctets FROM radius.radacct ORDER BY acctsessionid"
+    assert ask(settings, archived) == [("1", 100), ("2", 200)]
+    online = "SELECT acct_session_id, input_octets FROM radius.session ORDER BY acct_session_id"
+    assert ask(settings, online) == [("1", 100), ("2", 200)]
+
+
+def test_what_an_interim_tells_for_the_first_time_is_kept(settings: Settings) -> None:
+    """Most interims tell nothing new but counters, and write no more than those."""
+    address = [["Framed-IP-Address", "10.0.0.7"]]
+    meter_journal(settings, (0, packet("1", "Start")))
+    meter_journal(settings, (60, packet("1", "Interim-Update", 100, 60)))
+    meter_journal(settings, (120, packet("1", "Interim-Update", 200, 120) + address))
+    meter_journal(settings, (180, packet("1", "Stop", 300, 180)))
+    kept = "SELECT host(framed_ip_address), input_octets::int, stopped_at IS NOT NULL FROM radius.session"
+    assert ask(settings, kept) == [("10.0.0.7", 300, True)]
+    archived = "SELECT host(framedipaddress), acctinputoctets::int, acctinterval::int FROM radius.radacct"
+    assert ask(settings, archived) == [("10.0.0.7", 300, 60)]
