@@ -1,6 +1,7 @@
-"""Cutting live sessions: the Disconnect-Requests go into the outbox in the transaction that is their cause."""
+"""Cutting and changing live sessions: the requests go into the outbox in the transaction that is their cause."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -24,16 +25,47 @@ _CUT_SESSIONS = text("""
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
 """)
+# As above; what a session is changed to comes with its id, nothing for one that is cut.
+_CHANGE_SESSIONS = text("""
+    INSERT INTO radius.coa_request (request_key, action, purpose, reason, username, acct_unique_id, nas_address,
+                                    session_attributes, changes, caused_at)
+    SELECT action || ':' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
+           action, CASE action WHEN 'coa' THEN 'restrict' ELSE 'end' END, :reason, username, acct_unique_id, nas_address,
+           jsonb_strip_nulls(jsonb_build_object(
+               'User-Name', username,
+               'Acct-Session-Id', acct_session_id,
+               'Framed-IP-Address', host(framed_ip_address),
+               'Calling-Station-Id', nullif(calling_station_id, ''),
+               'NAS-Port-Id', nas_port_id)),
+           changes, :caused_at
+    FROM (SELECT key, value AS changes, CASE value WHEN '{}' THEN 'disconnect' ELSE 'coa' END AS action
+          FROM jsonb_each(CAST(:wanted AS jsonb))) AS wanted
+    JOIN radius.session ON acct_unique_id = key
+    WHERE stopped_at IS NULL
+    ON CONFLICT (request_key) DO NOTHING
+    RETURNING coa_request_id
+""")
 _NOTIFY_COA = text("SELECT pg_notify('herotill_coa', '')")
 
 
 def cut_sessions(session: Session, usernames: Sequence[str], *, reason: str, now: datetime) -> int:
     """Ask the NASes to end every live session of these accounts; return how many there are.
 
-    `reason` is a word of radius.coa_request: disabled, suspended, resumed, deleted, void.
+    `reason` is a word of radius.coa_request: disabled, suspended, resumed, deleted, void, converted.
     """
     values = {"usernames": list(usernames), "reason": reason, "caused_at": now}
     cut = len(session.execute(_CUT_SESSIONS, values).all())
     if cut:
         session.execute(_NOTIFY_COA)
     return cut
+
+
+def change_sessions(
+    session: Session, wanted: Mapping[str, Mapping[str, str]], *, reason: str, now: datetime
+) -> int:
+    """Ask the NASes to change live sessions, by acct_unique_id, to these attributes, or to end those that have none."""
+    values = {"wanted": json.dumps({key: dict(changes) for key, changes in wanted.items()})}
+    asked = len(session.execute(_CHANGE_SESSIONS, values | {"reason": reason, "caused_at": now}).all())
+    if asked:
+        session.execute(_NOTIFY_COA)
+    return asked
