@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from billing import credit, customers, ledger, payments, sales
 from billing.charging import PaidBy
 from billing.ledger import Entry
+from billing.models import LedgerTransaction
 from herotill.errors import Refused
 from tests.contract.billing.conftest import Ask, OpenBooks
 from tests.contract.billing.money import DAY, enter_customer, enter_plan, kes, lend, order, paid
@@ -102,7 +103,7 @@ def test_r26_what_was_reversed_is_not_owed(kopa: OpenBooks, now: datetime) -> No
     with kopa() as session:
         ledger.post_sale(session, Entry("purchase:x", "wrong", now, "desk"), kes(1000), 1)
         sales.sell(session, order=order("a"), now=later)
-        wrong = next(line for line in session.scalars(sqlalchemy.select(ledger.LedgerTransaction)))
+        wrong = next(line for line in session.scalars(sqlalchemy.select(LedgerTransaction)))
         reason = Entry("", "typed twice", later, "desk")
         ledger.reverse(session, transaction_id=wrong.transaction_id, reason=reason)
         assert credit.standing(session, 1, "KES").owed_since == later

@@ -185,7 +185,7 @@ def test_r27_money_of_nobody_is_kept_apart_until_an_operator_assigns_it(
     for again in (unmatched_payments.refuse, unmatched_payments.assign):
         whose = {"customer": ann} if again is unmatched_payments.assign else {}
         with pytest.raises(Refused, match="only unmatched ones"), books() as session:
-            again(session, payment_id=1, resolution=CLEARED, now=now, **whose)  # type: ignore[operator]
+            again(session, payment_id=1, resolution=CLEARED, now=now, **whose)
 
 
 def test_r27_money_of_nobody_can_be_given_back(books: OpenBooks, ask: Ask, ann: str, now: datetime) -> None:
