@@ -52,7 +52,7 @@ def _codes(run: RunHerotill, batch: int) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(_ok(run("voucher", "export", str(batch))))))
 
 
-def test_r7_user_accounts_are_generated_and_printed_at_once(run: RunHerotill, tmp_path: Path) -> None:
+def test_r7_r11_user_accounts_are_generated_and_printed_at_once(run: RunHerotill, tmp_path: Path) -> None:
     sheet = tmp_path / "cards.pdf"
     options = (
         "--type",
