@@ -22,8 +22,8 @@ from herotill.reply import (
     run_seconds,
     seconds_left,
     shared_limits,
-    throttled_reply,
 )
+from herotill.service import ending_of, living_reply, reply_at_end, step_after_end
 from herotill.snapshot import AccountKind, AccountSnapshot, AccountStatus
 
 RESERVATION_CLAIM_SECONDS = 300
@@ -153,11 +153,9 @@ def _decide_with_grant(
         if slice_octets is None:
             return Prepare(_slice_to_reserve(snapshot, current, now))
         limits = limits_for(current.counting, slice_octets, slice_octets, slice_octets)
-        return Accept(
-            reply_for(current.policy, limits, seconds_left(current.remaining_seconds, ends_at, now))
-        )
+        return Accept(living_reply([current], limits, seconds_left(current.remaining_seconds, ends_at, now)))
     run = like_grants(usable)
-    return Accept(reply_for(current.policy, shared_limits(run), run_seconds(run, now)))
+    return Accept(living_reply(run, shared_limits(run), run_seconds(run, now)))
 
 
 def _decide_without_grant(request: LoginRequest, snapshot: AccountSnapshot, now: datetime) -> Decision:
@@ -172,7 +170,7 @@ def _decide_without_grant(request: LoginRequest, snapshot: AccountSnapshot, now:
     grant, end = ended
     if _too_many_sessions(request, snapshot, grant.policy):
         return Reject(Reason.TOO_MANY_SESSIONS)
-    return _decide_at_end(grant.policy, end)
+    return _decide_at_end(grant, end)
 
 
 def ended_last(snapshot: AccountSnapshot, now: datetime) -> tuple[Grant, GrantEnd] | None:
@@ -194,24 +192,12 @@ _END_REASONS = {
 }
 
 
-def ending_of(policy: ServicePolicy, end: GrantEnd) -> Ending:
-    """Return what the plan does at this end (rule R16). What was taken back gives nothing, not even a restricted session."""
-    if end is GrantEnd.VOID:
-        return Ending.REJECT
-    return policy.at_expiry if end is GrantEnd.EXPIRY else policy.at_quota
-
-
-def _decide_at_end(policy: ServicePolicy, end: GrantEnd) -> Decision:
-    match ending_of(policy, end):
-        case Ending.REJECT:
-            return Reject(_END_REASONS[end])
-        case Ending.POOL:
-            reply = Reply(
-                interim_interval_seconds=policy.interim_interval_seconds, address_pool=policy.restricted_pool
-            )
-            return Accept(reply, Reason.RESTRICTED)
-        case Ending.THROTTLE:
-            return Accept(throttled_reply(policy), Reason.THROTTLED)
+def _decide_at_end(grant: Grant, end: GrantEnd) -> Decision:
+    reply = reply_at_end(grant, end)
+    if reply is None:
+        return Reject(_END_REASONS[end])
+    is_slowed = step_after_end(grant, end) is not None or ending_of(grant.policy, end) is Ending.THROTTLE
+    return Accept(reply, Reason.THROTTLED if is_slowed else Reason.RESTRICTED)
 
 
 def _too_many_sessions(request: LoginRequest, snapshot: AccountSnapshot, policy: ServicePolicy) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from herotill.ending import last_end
 from herotill.grants import Grant, GrantEnd, burn_order, grant_ends_at, with_end_written
 from herotill.policy import Counting, Ending
+from herotill.service import last_end
 from herotill.usage import NOTHING_USED, Usage
 
 ALLOCATION = "allocation"

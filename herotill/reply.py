@@ -6,7 +6,8 @@ from datetime import datetime
 from zlib import crc32
 
 from herotill.grants import Grant, grant_ends_at
-from herotill.policy import Counting, Rates, ServicePolicy
+from herotill.ladder import WHOLE, step_at
+from herotill.policy import Counting, Ending, Rates, ServicePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,11 @@ def like_grants(alive: Sequence[Grant]) -> list[Grant]:
 
 
 def shared_limits(run: Sequence[Grant]) -> Limits:
-    """Return what all grants of a run leave together; every session of the account is told the same."""
-    if any(grant.quota_octets is None for grant in run):
+    """Return what all grants of a run leave together; every session of the account is told the same.
+
+    Where the end only slows the session, the router is told no limit: it would end the session there.
+    """
+    if any(grant.quota_octets is None for grant in run) or slows_at_quota(run[0].policy):
         return UNLIMITED
     total = sum(grant.remaining_octets or 0 for grant in run)
     if run[0].counting is not Counting.LARGER:
@@ -75,10 +79,22 @@ def limits_for(counting: Counting, total: int, input_octets: int, output_octets:
             return (None, input_octets, None)
 
 
+def slows_at_quota(policy: ServicePolicy) -> bool:
+    """Whether a session goes on, slower, when octets or seconds are used up (rule R16)."""
+    step = step_at(policy.ladder, WHOLE, WHOLE) if policy.ladder else None
+    if step is not None and step.percent == WHOLE:
+        return not step.cuts
+    return policy.at_quota is Ending.THROTTLE
+
+
 def run_bounds(run: Sequence[Grant], now: datetime) -> tuple[int | None, datetime | None]:
-    """Return the session seconds a run leaves and when its last grant ends; None is unbounded."""
-    quotas = [grant.remaining_seconds for grant in run]
-    ends = [grant_ends_at(grant, now) for grant in run]
+    """Return the session seconds a run leaves and when its last grant ends; None is unbounded.
+
+    An end that only slows the session bounds nothing.
+    """
+    policy = run[0].policy
+    quotas = [None] if slows_at_quota(policy) else [grant.remaining_seconds for grant in run]
+    ends = [None] if policy.at_expiry is Ending.THROTTLE else [grant_ends_at(grant, now) for grant in run]
     seconds = None if None in quotas else sum(quota for quota in quotas if quota is not None)
     return seconds, None if None in ends else max(end for end in ends if end is not None)
 

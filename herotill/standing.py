@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from herotill.allocation import allocation_due
 from herotill.grants import FAR_FUTURE, Grant, burn_order, grant_ends_at
 from herotill.policy import Sharing
-from herotill.reply import Reply, like_grants, reply_for, run_bounds, seconds_left, shared_limits
+from herotill.reply import Reply, like_grants, run_bounds, seconds_left, shared_limits
+from herotill.service import living_reply
 from herotill.snapshot import AccountKind, AccountSnapshot, AccountStatus
 
 
@@ -59,7 +60,7 @@ def standing_accept(snapshot: AccountSnapshot, now: datetime) -> StandingAccept 
     policy = alive[0].policy
     quota_seconds, ends_at = run_bounds(run, now)
     return StandingAccept(
-        reply=reply_for(policy, shared_limits(run), None),
+        reply=living_reply(run, shared_limits(run), None),
         until=min([until, *ends]),
         quota_seconds=quota_seconds,
         ends_at=ends_at,
