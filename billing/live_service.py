@@ -52,7 +52,7 @@ def follow(session: Session, username: str, before: Reply | None, *, reason: str
     after = service_of(session, username, now)
     if not live or (after is not None and after == before):
         return 0
-    nases = NasDirectory(list(session.execute(_NASES).tuples()))
+    nases = NasDirectory([tuple(row) for row in session.execute(_NASES)])
     wanted = {number: _changes(nases.dialect_of(address), before, after) for number, address in live}
     return change_sessions(session, wanted, reason=reason, now=now)
 

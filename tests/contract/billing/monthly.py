@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import text
@@ -22,6 +23,8 @@ from herotill.snapshot import AccountKind
 GIB = 2**30
 PRICE = 3000_00
 ZONE = "Africa/Nairobi"
+
+_numbers = count(1)
 
 OpenBooks = Callable[[], AbstractContextManager[Session]]
 
@@ -60,7 +63,7 @@ def run(books: OpenBooks, now: datetime, **options: Any) -> Report:
 
 def pay(books: OpenBooks, customer_id: int, minor: int, now: datetime) -> Settled:
     with books() as session:
-        entry = Entry(f"payment:{customer_id}:{now.isoformat()}", "paid", now, "desk")
+        entry = Entry(f"payment:{next(_numbers)}", "paid", now, "desk")
         ledger.post_payment(session, entry, Money(minor, "KES"), customer_id)
         return suspension.settle(session, customer_id, now)
 

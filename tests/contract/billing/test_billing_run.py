@@ -9,6 +9,7 @@ import pytest
 from billing import accounts, billing_run, customers, invoices, ledger, recurring
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
+from herotill.snapshot import AccountKind
 from tests.contract.billing import monthly
 from tests.contract.billing.conftest import Ask, OpenBooks
 from tests.contract.billing.monthly import GIB, PRICE, add_account, add_plan, pay, run
@@ -256,7 +257,7 @@ def test_r18_r24_what_only_a_monthly_account_has_is_refused_to_others_with_the_r
     books: OpenBooks,
 ) -> None:
     add_plan(books, NOW)
-    add_account(books, NOW, "student", monthly.AccountKind.PREPAID)
+    add_account(books, NOW, "student", AccountKind.PREPAID)
     for changes, rule, word in (
         ({"automatic_topup": True}, "R18", "automatic top-up"),
         ({"plan": "home"}, "R24", "recurring plan"),
@@ -267,7 +268,7 @@ def test_r18_r24_what_only_a_monthly_account_has_is_refused_to_others_with_the_r
             recurring.change(session, username="student", changes=changes, now=NOW, time_zone="UTC")
         assert caught.value.rule == rule
     with pytest.raises(Refused, match="monthly accounts only") as caught:
-        monthly.terms(kinds=tuple(monthly.AccountKind), rolls_over=True)
+        monthly.terms(kinds=tuple(AccountKind), rolls_over=True)
     assert caught.value.rule == "R18"
 
 
@@ -291,7 +292,7 @@ def test_an_unverified_customer_is_billed_from_the_day_of_verification(books: Op
     add_plan(books, NOW)
     with books() as session:
         owner = customers.add(session, person=customers.Person("New"), now=NOW)
-        login = accounts.Login("new", "secret-1", monthly.AccountKind.MONTHLY)
+        login = accounts.Login("new", "secret-1", AccountKind.MONTHLY)
         accounts.add(session, login=login, customer=owner, now=NOW)
         recurring.change(session, username="new", changes={"plan": "home"}, now=NOW, time_zone="UTC")
     run(books, NOW + timedelta(hours=1))
