@@ -14,7 +14,8 @@ from herotill.policy import Counting, Ending, Rates, ServicePolicy
 class Reply:
     """What an Access-Accept says, before any dialect: None is unlimited or unsaid.
 
-    Octets are what this session may still use; input is the subscriber's upload, output the download.
+    Octets are what this session may still use; input is the subscriber's upload, output the download. A burst is the rate for
+    so many seconds, where the make has it; `redirect_url` is where the subscriber is led to.
     """
 
     session_timeout_seconds: int | None = None
@@ -27,6 +28,10 @@ class Reply:
     upload_bits_per_second: int | None = None
     address_pool: str | None = None
     address_list: str | None = None
+    download_burst_bits_per_second: int | None = None
+    upload_burst_bits_per_second: int | None = None
+    burst_seconds: int | None = None
+    redirect_url: str | None = None
 
 
 Limits = tuple[int | None, int | None, int | None]

@@ -27,7 +27,7 @@ PROGRAMS: dict[str, click.Command] = {
     "scripts/demo": demo,
 }
 TOP = frozenset(path.name for path in ROOT.iterdir() if not path.name.startswith(".") or path.name == ".ci")
-DIALECT_PAGES = {"generic": "generic", "mikrotik": "mikrotik", "chillispot": "coovachilli", "wispr": "wispr"}
+DIALECT_PAGES = {"generic": "generic", "mikrotik": "mikrotik", "chillispot": "coovachilli", "wispr": "wispr", "ruckus": "generic"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -97,6 +97,7 @@ def complaint(line: str) -> str | None:
                 return f"{command.name} has no option {word}"
             if not option.is_flag:
                 value = words.pop(0) if words else ""
+                del words[: option.nargs - 1]
                 if isinstance(option.type, click.Choice) and value not in (
                     *option.type.choices,
                     value.upper(),

@@ -2,8 +2,9 @@
 
 import pytest
 
+from herotill.dialect import dialects
 from herotill.dictionary import dictionary
-from sync_daemon.coa.profiles import GENERIC, MIKROTIK, PROFILES, name_session, profiles_for
+from sync_daemon.coa.profiles import name_session, profiles_for
 
 KNOWN = {
     "User-Name": "student-1",
@@ -47,7 +48,9 @@ def test_a_missing_required_attribute_leads_to_the_next_profile() -> None:
 
 def test_no_profile_says_which_nas_is_meant() -> None:
     """Fortinet refuses NAS-IP-Address, and a NAS behind translation knows another address of itself."""
-    for profile in (profile for profiles in (*PROFILES.values(), GENERIC) for profile in profiles):
+    for profile in (
+        profile for dialect in dialects().values() for profile in dialect.disconnect + dialect.coa
+    ):
         assert not {"NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"} & {
             *profile.required,
             *profile.optional,
@@ -55,10 +58,10 @@ def test_no_profile_says_which_nas_is_meant() -> None:
 
 
 def test_profiles_have_names_of_their_own_and_known_attributes() -> None:
-    for profiles in (*PROFILES.values(), GENERIC):
+    for profiles in [ways for dialect in dialects().values() for ways in (dialect.disconnect, dialect.coa)]:
         assert len({profile.name for profile in profiles}) == len(profiles)
         for profile in profiles:
             assert profile.required
             for name in (*profile.required, *profile.optional):
                 assert name in dictionary()
-    assert profiles_for("mikrotik") is MIKROTIK
+    assert profiles_for("mikrotik") is profiles_for("MikroTik")
