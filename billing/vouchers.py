@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session, joinedload
 
+from billing.charging import Charge, PaidBy, charge
 from billing.checks import escape_like
 from billing.codes import as_typed
+from billing.holding import hold_vouchers
 from billing.ledger import Entry, post_sale
 from billing.models import RefillRedemption, Voucher, VoucherBatch, VoucherEvent
 from billing.new_batches import CodeType, SellWhen
@@ -52,12 +54,21 @@ _OPEN_ACCOUNTS = text("""
 
 
 @dataclass(frozen=True, slots=True)
+class Buyer:
+    """A customer who buys vouchers, and how they are paid (rules R25, R26)."""
+
+    customer_id: int
+    paid_by: PaidBy
+
+
+@dataclass(frozen=True, slots=True)
 class Sold:
-    """When a voucher was sold, by whom, and on what occasion."""
+    """When a voucher was sold, by whom, on what occasion; and to whom, where that is not somebody with cash."""
 
     at: datetime
     by: str
     occasion: str
+    buyer: Buyer | None = None
 
 
 def sell_all(session: Session, batch: VoucherBatch, voucher_ids: Sequence[int], sold: Sold) -> list[int]:
@@ -74,13 +85,18 @@ def sell_all(session: Session, batch: VoucherBatch, voucher_ids: Sequence[int], 
 
 
 def sell(
-    session: Session, *, code: str, now: datetime, sold_by: str, keys: CodeKeys | None = None
+    session: Session,
+    *,
+    code: str,
+    now: datetime,
+    sold_by: str,
+    keys: CodeKeys | None = None,
+    buyer: Buyer | None = None,
 ) -> Voucher:
     """Sell one voucher over the counter. Raises Refused when it was sold before, or is void (rule R8)."""
+    sold = Sold(now, sold_by, "sold by the operator", buyer)
     voucher = get(session, code, keys=keys)
-    if not sell_batch(
-        session, voucher.batch, Sold(now, sold_by, "sold by the operator"), [voucher.voucher_id]
-    ):
+    if not sell_batch(session, voucher.batch, sold, [voucher.voucher_id]):
         session.refresh(voucher)
         raise Refused(f"voucher {name_of(voucher)} cannot be sold: it is {voucher.state}", "R8")
     session.refresh(voucher)
@@ -96,6 +112,7 @@ def sell_batch(
             Voucher.batch_id == batch.batch_id, Voucher.state.in_(UNSOLD)
         )
         voucher_ids = session.scalars(unsold.order_by(Voucher.voucher_id)).all()
+    hold_vouchers(session, voucher_ids)
     newly_sold = sell_all(session, batch, voucher_ids, sold)
     opened = session.execute(_OPEN_ACCOUNTS, {"voucher_ids": newly_sold}).all()
     if opened:
@@ -206,4 +223,8 @@ def _book(session: Session, batch: VoucherBatch, voucher_ids: Sequence[int], sol
     total = Money(batch.price_minor * len(voucher_ids), batch.currency)
     what = f"{len(voucher_ids)} of {batch.plan_name}, batch {batch.batch_id}"
     key = f"voucher:{voucher_ids[0]}" if len(voucher_ids) == 1 else f"batch:{batch.batch_id}:{voucher_ids[0]}"
-    post_sale(session, Entry(key, what, sold.at, sold.by), total, customer_id=None)
+    if sold.buyer is None:
+        post_sale(session, Entry(key, what, sold.at, sold.by), total, customer_id=None)
+    else:
+        due = Charge(what, total, key, what, sold.by, sold.at)
+        charge(session, due, sold.buyer.customer_id, sold.buyer.paid_by)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import click
 from sqlalchemy.orm import Session
 
-from billing import usage_bills, voucher_endings, vouchers
+from billing import customers, usage_bills, voucher_endings, vouchers
+from billing.charging import PaidBy
 from billing.models import Account, Voucher
 from billing.new_batches import CodeType
 from billing.sealed_codes import CodeKeys
 from billing.voucher_endings import Ended, VoucherEnd
-from billing.vouchers import LIVING, Sold, Wanted
+from billing.vouchers import LIVING, Buyer, Sold, Wanted
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from sync_daemon.cli.application import Application, pass_application
@@ -98,30 +99,51 @@ def show(application: Application, /, output: Output, code: str) -> None:
 @voucher.command()
 @click.argument("codes", nargs=-1)
 @_batch_option
+@click.option(
+    "--customer", metavar="REF", help="Who buys; without it somebody with cash who is not in the books."
+)
+@click.option("--paid-by", type=choice_of(PaidBy), default=PaidBy.CASH.value, show_default=True)
 @pass_application
-def sell(application: Application, /, codes: tuple[str, ...], batch: int | None) -> None:
+def sell(
+    application: Application,
+    /,
+    codes: tuple[str, ...],
+    batch: int | None,
+    customer: str | None,
+    paid_by: str,
+) -> None:
     """Sell vouchers over the counter, one by one or a batch."""
     _check_chosen(codes, batch)
-    sold = []
+    told = []
     with application.billing_session() as session:
+        buyer = _buyer(session, customer, PaidBy(paid_by))
+        sold = Sold(application.now(), operator_name(), "sold by the operator", buyer)
         if batch is not None:
-            sold.append(_sell_batch(application, session, batch))
+            told.append(_sell_batch(session, batch, sold))
         for code in dict.fromkeys(codes):
             found = vouchers.sell(
                 session,
                 code=code,
-                now=application.now(),
-                sold_by=operator_name(),
+                now=sold.at,
+                sold_by=sold.by,
                 keys=code_keys(application),
+                buyer=buyer,
             )
-            sold.append(f"sold voucher {vouchers.name_of(found)} for {found.batch.price}")
-    for line in sold:
+            told.append(f"sold voucher {vouchers.name_of(found)} for {found.batch.price}")
+    for line in told:
         click.echo(line)
 
 
-def _sell_batch(application: Application, session: Session, batch_id: int) -> str:
+def _buyer(session: Session, customer: str | None, paid_by: PaidBy) -> Buyer | None:
+    if customer is not None:
+        return Buyer(customers.get(session, customer).customer_id, paid_by)
+    if paid_by is not PaidBy.CASH:
+        raise InvalidValue("--paid-by", str(paid_by), "a balance or credit is a customer's: say --customer")
+    return None
+
+
+def _sell_batch(session: Session, batch_id: int, sold: Sold) -> str:
     batch = vouchers.get_batch(session, batch_id)
-    sold = Sold(application.now(), operator_name(), "sold by the operator")
     count = len(vouchers.sell_batch(session, batch, sold))
     if not count:
         raise Refused(f"batch {batch_id} has no unsold vouchers", "R8")

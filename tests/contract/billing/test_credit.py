@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from billing import credit, customers, ledger, payments, sales
+from billing import credit, customers, ledger, payments, sales, voucher_batches, vouchers
 from billing.charging import PaidBy
 from billing.ledger import Entry
 from billing.models import LedgerTransaction
+from billing.new_batches import NewBatch, SellWhen
+from billing.vouchers import Buyer, Wanted
 from herotill.errors import Refused
 from tests.contract.billing.conftest import Ask, OpenBooks
 from tests.contract.billing.money import DAY, enter_customer, enter_plan, kes, lend, order, paid
@@ -75,6 +77,28 @@ def test_r26_cash_that_does_not_settle_an_overdue_debt_buys_nothing(
     with kopa() as session:
         payments.take(session, payment=paid(500, "R-1"), now=now + timedelta(days=7))
         sales.sell(session, order=order("a", paid_by=PaidBy.CASH), now=now + timedelta(days=7))
+
+
+def test_r25_r26_a_voucher_lowers_the_balance_and_its_expiry_changes_nothing(
+    kopa: OpenBooks, ask: Ask, now: datetime
+) -> None:
+    with kopa() as session:
+        wanted = NewBatch("p", 3, SellWhen.LATER, "desk")
+        batch = voucher_batches.generate(session, wanted=wanted, now=now)
+        made = vouchers.listing(session, Wanted(batch_id=batch.batch_id))
+        codes = [each.code or "" for each in made]
+        ann = customers.get(session, "ann").customer_id
+        buyer = Buyer(ann, PaidBy.CREDIT)
+        vouchers.sell(session, code=codes[0], now=now, sold_by="desk", buyer=buyer)
+        assert ledger.balance(session, ann, "KES") == kes(-2500)
+    with pytest.raises(Refused, match=r"credit limit is 40\.00 KES"), kopa() as session:
+        vouchers.sell(session, code=codes[1], now=now, sold_by="desk", buyer=buyer)
+    assert ask("SELECT state FROM billing.voucher ORDER BY voucher_id") == [
+        {"state": state} for state in ("sold", "generated", "generated")
+    ]
+    before = ask("SELECT * FROM billing.ledger_posting")
+    ask("UPDATE billing.voucher SET state = 'expired', changed_reason = 'expiry'")
+    assert ask("SELECT * FROM billing.ledger_posting") == before
 
 
 def test_r26_without_a_line_nothing_is_lent(books: OpenBooks, now: datetime) -> None:
