@@ -1,15 +1,19 @@
 """What packet time did, entered in the books: a first use sells its ticket, once (rules R8, R17)."""
 
+import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing import usage_bills
+from billing.holding import hold_accounts, hold_vouchers
 from billing.notices import book_usage_notice
 from billing.vouchers import Sold, get_batch, sell_all
 
 BATCH_SIZE = 500
+_VOUCHER_KEY = re.compile(r"(?:voucher|free):([0-9]+)")
 
 # SKIP LOCKED: several daemons may book at once, each takes its own.
 _TAKE_EVENTS = text("""
@@ -31,15 +35,18 @@ _MARK_FREE_IN_USE = text("""
     UPDATE billing.voucher SET state = 'in_use', changed_at = :at, changed_by = 'radius', changed_reason = 'first use'
     WHERE voucher_id = :voucher_id AND state IN ('generated', 'printed')
 """)
+# One whose first use is not booked yet waits, so that a ticket is sold before it is used up.
+_TAKE_ENDED = text("""
+    SELECT entitlement_id, external_key, username FROM radius.ended_grant waiting
+    WHERE NOT EXISTS (SELECT FROM radius.access_event
+                      WHERE event_key = 'first_use:' || waiting.entitlement_id AND booked_at IS NULL)
+    ORDER BY entitlement_id LIMIT :batch_size FOR UPDATE SKIP LOCKED
+""")
 # The number in an entitlement's key is the voucher's; the grant's end is the voucher's. A voided grant was voided with
-# its voucher. One whose first use is not booked yet waits, so that a ticket is sold before it is used up.
+# its voucher.
 _SETTLE_ENDED = text("""
     WITH ended AS (
-        DELETE FROM radius.ended_grant WHERE entitlement_id IN (
-            SELECT entitlement_id FROM radius.ended_grant waiting
-            WHERE NOT EXISTS (SELECT FROM radius.access_event
-                              WHERE event_key = 'first_use:' || waiting.entitlement_id AND booked_at IS NULL)
-            ORDER BY entitlement_id LIMIT :batch_size FOR UPDATE SKIP LOCKED)
+        DELETE FROM radius.ended_grant WHERE entitlement_id = ANY(:entitlement_ids)
         RETURNING entitlement_id, username, external_key, ended_at, ended_reason,
                   CASE WHEN external_key ~ '^(voucher|free):[0-9]+' THEN split_part(external_key, ':', 2)::bigint END
                   AS voucher_id),
@@ -80,6 +87,7 @@ def book_access_events(session: Session, now: datetime) -> int:
     Call again while it returns BATCH_SIZE.
     """
     events = session.execute(_TAKE_EVENTS, {"batch_size": BATCH_SIZE}).all()
+    hold_vouchers(session, _vouchers_of(event.external_key or "" for event in events))
     for event in events:
         if event.kind == "first_use":
             _book_first_use(session, event.external_key or "", event.occurred_at)
@@ -97,8 +105,18 @@ def settle_ended_vouchers(session: Session) -> int:
     What else hangs on that end is set going: the last bill of a usage-based account, the pause of a free one, and the
     farewell of a hotspot account.
     """
-    settled = session.execute(_SETTLE_ENDED, {"grace": GRACE, "batch_size": MAX_SETTLED})
-    return len(settled.all())
+    ended = session.execute(_TAKE_ENDED, {"batch_size": MAX_SETTLED}).all()
+    if not ended:
+        return 0
+    hold_vouchers(session, _vouchers_of(row.external_key for row in ended))
+    hold_accounts(session, {row.username for row in ended})
+    those = {"entitlement_ids": [row.entitlement_id for row in ended], "grace": GRACE}
+    return len(session.execute(_SETTLE_ENDED, those).all())
+
+
+def _vouchers_of(external_keys: Iterable[str]) -> list[int]:
+    found = (_VOUCHER_KEY.match(key) for key in external_keys)
+    return sorted({int(match[1]) for match in found if match is not None})
 
 
 def _book_first_use(session: Session, external_key: str, at: datetime) -> None:

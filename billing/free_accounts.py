@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from billing.holding import hold_accounts
 from billing.models import VoucherBatch
 from billing.projection import Offer, grant, project_accounts, void_grants
 from billing.terms import PlanTerms, clocks_of_first_use_sale
@@ -21,13 +22,21 @@ from billing.terms import PlanTerms, clocks_of_first_use_sale
 PAUSED = "free-logins-used"
 MAX_AT_ONCE = 5_000
 
+# Who may have to pause, to be let in again, or to be given back a login.
+_CANDIDATES = text("""
+    (SELECT username FROM radius.login_limit WHERE logins >= logins_max AND paused_until IS NULL
+     ORDER BY username LIMIT :batch_size)
+    UNION
+    (SELECT username FROM radius.login_limit WHERE paused_until <= :now ORDER BY paused_until LIMIT :batch_size)
+    UNION
+    (SELECT username FROM radius.login_limit WHERE paused_until > :now AND last_login_at IS NOT NULL
+       AND logins < logins_max ORDER BY username LIMIT :batch_size)
+""")
 _PAUSE = text("""
     WITH reached AS (
         UPDATE radius.login_limit
         SET paused_until = coalesce(last_login_at, :now) + make_interval(secs => pause_seconds)
-        WHERE username IN (SELECT username FROM radius.login_limit
-                           WHERE logins >= logins_max AND paused_until IS NULL
-                           ORDER BY username LIMIT :batch_size FOR UPDATE SKIP LOCKED)
+        WHERE username = ANY(:held) AND logins >= logins_max AND paused_until IS NULL
         RETURNING username)
     UPDATE billing.account SET status = 'suspended', suspended_reason = :reason
     FROM reached WHERE account.username = reached.username AND status = 'active'
@@ -38,8 +47,8 @@ _UNDO = text("""
     WITH uncounted AS (
         UPDATE radius.login_limit SET paused_until = NULL
         FROM billing.account
-        WHERE account.username = login_limit.username AND status = 'suspended' AND suspended_reason = :reason
-          AND paused_until > :now AND logins < logins_max
+        WHERE login_limit.username = ANY(:held) AND account.username = login_limit.username
+          AND status = 'suspended' AND suspended_reason = :reason AND paused_until > :now AND logins < logins_max
         RETURNING login_limit.username)
     UPDATE billing.account SET status = 'active', suspended_reason = NULL
     FROM uncounted WHERE account.username = uncounted.username AND status = 'suspended'
@@ -48,8 +57,7 @@ _UNDO = text("""
 _RESUME = text("""
     UPDATE radius.login_limit SET paused_until = NULL, logins = 0, turn = turn + 1
     FROM billing.voucher JOIN billing.account USING (account_id)
-    WHERE login_limit.username IN (SELECT username FROM radius.login_limit WHERE paused_until <= :now
-                                   ORDER BY paused_until LIMIT :batch_size FOR UPDATE SKIP LOCKED)
+    WHERE login_limit.username = ANY(:held) AND paused_until <= :now
       AND voucher.voucher_id = login_limit.voucher_id
       AND (status = 'active' OR (status = 'suspended' AND suspended_reason = :reason))
     RETURNING login_limit.username, login_limit.voucher_id, turn, batch_id
@@ -70,7 +78,12 @@ class FreeTick:
 
 def tick(session: Session, now: datetime) -> FreeTick:
     """Let in who has paused long enough, suspend who has had all logins. Call again while either is MAX_AT_ONCE."""
-    values = {"now": now, "batch_size": MAX_AT_ONCE, "reason": PAUSED}
+    bounds = {"now": now, "batch_size": MAX_AT_ONCE}
+    held = session.execute(_CANDIDATES, bounds).scalars().all()
+    if not held:
+        return FreeTick(0, 0)
+    hold_accounts(session, held)
+    values = {"now": now, "held": list(held), "reason": PAUSED}
     again = session.execute(_RESUME, values).all()
     _begin_turn(session, again, now)
     paused = session.execute(_PAUSE, values).scalars().all()

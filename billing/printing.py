@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, joinedload
 
+from billing.holding import hold_vouchers
 from billing.models import Voucher, VoucherBatch
 from billing.new_batches import CodeType
 from billing.sealed_codes import CodeKeys, SealedCode
@@ -70,6 +71,7 @@ def _print(
 ) -> list[Card]:
     voucher_ids = [voucher.voucher_id for voucher in chosen]
     values = {"voucher_ids": voucher_ids, "now": printed[0], "actor": printed[1]}
+    hold_vouchers(session, voucher_ids)
     cards = list(_cards(chosen, keys))
     session.execute(_MARK_PRINTED, values)
     session.expire_all()

@@ -89,14 +89,16 @@ def redeem(
 
     Raises InvalidValue or Refused, before the code is looked at, where the account cannot be refilled at all.
     """
-    account = accounts.get(session, attempt.username, lock=True)
-    _check_may_refill(account)
+    _check_may_refill(accounts.get(session, attempt.username))
     if too_many(session, attempt, now):
         return NotRedeemed(TOO_MANY)
     voucher = _find(session, attempt, keys)
     if voucher is None:
         note_failure(session, attempt, now)
         return NotRedeemed(NOT_VALID)
+    # The voucher first, then the account: in the order in which everybody holds them.
+    account = accounts.get(session, attempt.username, lock=True)
+    _check_may_refill(account)
     before = session.get(RefillRedemption, voucher.voucher_id)
     if before is not None and before.account_id == account.account_id:
         return _redeemed(session, voucher, account, repeated=True)
@@ -141,7 +143,7 @@ def _check_kind(account: Account, voucher: Voucher, terms: PlanTerms) -> None:
 
 def _find(session: Session, attempt: Attempt, keys: CodeKeys) -> Voucher | None:
     query = select(Voucher).where(Voucher.code_hash == keys.hash_of(attempt.code))
-    locked = query.with_for_update(of=Voucher).execution_options(populate_existing=True)
+    locked = query.with_for_update(of=Voucher, key_share=True).execution_options(populate_existing=True)
     return session.scalars(locked).one_or_none()
 
 

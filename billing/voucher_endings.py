@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from billing.cutting import cut_sessions
+from billing.holding import hold_vouchers
 from billing.models import Voucher
 from billing.projection import forget_accounts, notify_accounts
 from billing.vouchers import LIVING
@@ -42,7 +43,7 @@ _REFILLED = text("""
 _DUE = text("""
     SELECT voucher_id FROM billing.voucher JOIN billing.voucher_batch USING (batch_id)
     WHERE codes_expire_at <= :now AND state IN ('generated', 'printed', 'sold')
-    ORDER BY voucher_id LIMIT :batch_size FOR UPDATE OF voucher SKIP LOCKED
+    ORDER BY voucher_id LIMIT :batch_size FOR NO KEY UPDATE OF voucher SKIP LOCKED
 """)
 MAX_AT_ONCE = 10_000
 
@@ -66,6 +67,7 @@ class Ended:
 
 def end_vouchers(session: Session, voucher_ids: Sequence[int], end: VoucherEnd, now: datetime) -> Ended:
     """End those of these vouchers that live."""
+    hold_vouchers(session, voucher_ids)
     values = {"now": now, "actor": end.by, "reason": end.reason, "state": end.state}
     living = session.execute(_END_VOUCHERS, values | {"voucher_ids": list(voucher_ids)}).scalars().all()
     those = {"voucher_ids": list(living), "now": now}
