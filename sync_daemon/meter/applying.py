@@ -1,7 +1,7 @@
 """One batch of journal chunks applied in one transaction: usage, ends, cuts, outcomes and the journal position together."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -115,14 +115,16 @@ def apply_chunk(connection: Connection, node: str, chunk: Chunk, contents: Conte
         if not move_position(cursor, node, chunk.segment, chunk.start, chunk.end):
             raise JournalReadTwice(chunk.segment)
         touched = set(contents.user_names)
+        restarts: dict[str, str] = {}
         for run in _runs(contents.steps):
             if isinstance(run, tuple):
                 touched.update(close_nas_sessions(cursor, *run))
+                restarts[run[0].nas_address] = run[0].event_at.isoformat()
             else:
                 touched.update(_apply_run(cursor, run))
         write_outcomes(cursor, contents.outcomes, node)
         quarantine(cursor, node, chunk.segment, contents.rejected)
-        _notify(cursor, node, chunk, sorted(touched))
+        _notify(cursor, node, chunk, sorted(touched), restarts)
 
 
 def _runs(
@@ -169,10 +171,16 @@ def _cut_ended(cursor: Cursor, accounts: dict[str, Account], changes: Changes) -
             request_cuts(cursor, cuts, changes.received_at[name])
 
 
-def _notify(cursor: Cursor, node: str, chunk: Chunk, names: Sequence[str]) -> None:
-    """Tell every node whose accounts changed, and this one how far its journal is applied."""
+def _notify(
+    cursor: Cursor, node: str, chunk: Chunk, names: Sequence[str], restarts: Mapping[str, str]
+) -> None:
+    """Tell every node whose accounts changed and which NASes restarted, and this one how far its journal is applied."""
     told = {"node": node, "segment": chunk.segment, "offset": chunk.end}
     payloads = [json.dumps(told | {"accounts": part}, ensure_ascii=False) for part in _parts(names)]
+    payloads += [
+        json.dumps(told | {"accounts": [], "restarts": {nas_address: restarted_at}})
+        for nas_address, restarted_at in restarts.items()
+    ]
     NOTIFY.execute_rows(cursor, zip(payloads, strict=True))
 
 

@@ -92,20 +92,22 @@ RELEASE_RESERVATIONS = Prepared(
 )
 
 # Rule R32 and RFC 2866 §5.1: a NAS that restarted has none of its old sessions. A repeated or late Accounting-On must
-# not close what began after it.
+# not close what began after it. Returned are the accounts of which more than a session is gone, or a session that reported
+# after its NAS's clock says it restarted: who is told of the restart does not see that.
 CLOSE_NAS_SESSIONS = """
     WITH closed AS (
         UPDATE radius.session SET stopped_at = %(event_at)s, terminate_cause = %(cause)s
         WHERE nas_address = %(nas_address)s AND stopped_at IS NULL AND started_at < %(event_at)s
           AND last_report_at <= %(received_at)s
-        RETURNING acct_unique_id, username, login_id),
+        RETURNING acct_unique_id, username, login_id, last_report_at),
     released AS (
         UPDATE radius.reservation r SET released_at = %(event_at)s
-        FROM closed WHERE r.login_id = closed.login_id AND r.released_at IS NULL),
+        FROM closed WHERE r.login_id = closed.login_id AND r.released_at IS NULL
+        RETURNING r.username),
     archived AS (
         UPDATE radius.radacct a SET acctstoptime = %(event_at)s, acctterminatecause = %(cause)s
         FROM closed WHERE a.acctuniqueid = closed.acct_unique_id)
-    SELECT DISTINCT username FROM closed
+    SELECT username FROM released UNION SELECT username FROM closed WHERE last_report_at > %(event_at)s
 """
 
 
@@ -169,7 +171,7 @@ def _use_row(grant: Grant) -> tuple[int, int, int, int, datetime | None]:
 
 
 def close_nas_sessions(cursor: Cursor, restart: NasRestart, received_at: datetime) -> list[str]:
-    """Close what a restarted NAS had online; return the accounts concerned."""
+    """Close what a restarted NAS had online; return the accounts that changed beyond that."""
     cursor.execute(
         CLOSE_NAS_SESSIONS,
         {
