@@ -6,7 +6,8 @@ The next expiry is waited for, not polled. Any number of daemons may run it: row
 import logging
 import select
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import psycopg2
@@ -16,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's clas
 from sqlalchemy.orm import Session as BillingSession
 
 from billing import code_schedule, notices
-from billing.access_events import BATCH_SIZE, book_access_events, settle_ended_vouchers
+from billing.access_events import BATCH_SIZE, MAX_SETTLED, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
 from sync_daemon.database import billing_engine, connect, radius_url
@@ -118,14 +119,28 @@ def _keep_time(settings: Settings, stop: threading.Event) -> None:
 
 
 def _keep_books(engine: sqlalchemy.Engine) -> bool:
-    """Book what packet time did, what became of codes, and remind; true when there may be more."""
+    """Book what packet time did, what became of codes, and remind; true when there may be more.
+
+    Each step is a transaction of its own: locks are taken in one order within a step (billing/holding.py).
+    """
+    now = datetime.now(UTC)
+    with _books(engine) as session:
+        booked = book_access_events(session, now)
+    with _books(engine) as session:
+        settled = settle_ended_vouchers(session)
+    with _books(engine) as session:
+        more_codes = code_schedule.tick(session, now)
+    with _books(engine) as session:
+        notices.remind_of_ends(session, now)
+        looked_at = notices.remind_of_low_balances(session, now)
+    more_events = booked >= BATCH_SIZE or settled >= MAX_SETTLED
+    return more_events or more_codes or looked_at >= notices.CHANGES_AT_ONCE
+
+
+@contextmanager
+def _books(engine: sqlalchemy.Engine) -> Iterator[BillingSession]:
     with BillingSession(engine) as session, session.begin():
-        booked = book_access_events(session, datetime.now(UTC))
-        settle_ended_vouchers(session)
-        more_codes = code_schedule.tick(session, datetime.now(UTC))
-        notices.remind_of_ends(session, datetime.now(UTC))
-        looked_at = notices.remind_of_low_balances(session, datetime.now(UTC))
-    return booked >= BATCH_SIZE or more_codes or looked_at >= notices.CHANGES_AT_ONCE
+        yield session
 
 
 def _wait(listening: Connection, working: Connection, stop: threading.Event) -> None:
