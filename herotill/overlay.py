@@ -6,19 +6,25 @@ from datetime import datetime
 
 from herotill.accounting import Report
 from herotill.grants import Burn, Grant, burn, with_end_written
+from herotill.multiplier import PER_MILLE, charged_usage
 from herotill.sessions import Session, apply_report, begin_session, session_of
 from herotill.snapshot import AccountSnapshot, Reservation
 
+Charged = tuple[Report, str | None, int]
+"""A report, the login its Class names, and its NAS's multiplier in thousandths."""
 
-def lay_over(snapshot: AccountSnapshot, reports: Iterable[tuple[Report, str | None]]) -> AccountSnapshot:
-    """Return the snapshot as it will be once these reports, each with its login id, are metered."""
+
+def lay_over(snapshot: AccountSnapshot, reports: Iterable[Charged]) -> AccountSnapshot:
+    """Return the snapshot as it will be once these reports are metered."""
     sessions = {session.acct_unique_id: session for session in snapshot.sessions}
     reservations = {reservation.login_id: reservation for reservation in snapshot.reservations}
     grants = snapshot.grants
-    for report, login_id in reports:
+    for report, login_id, per_mille in reports:
         known = [s for s in sessions.values() if s.session_key == report.session_key]
         session = session_of(report, login_id, known) or begin_session(report, snapshot.username, login_id)
         after, usage = apply_report(session, report, login_id)
+        if per_mille != PER_MILLE:
+            usage = charged_usage(session.meter.total, after.meter.total, per_mille)
         sessions[after.acct_unique_id] = after
         held = reservations.get(after.login_id or "")
         burns = burn(grants, usage, report.event_at, None if held is None else held.grant_id) if usage else []

@@ -7,6 +7,7 @@ from zlib import crc32
 
 from herotill.grants import Grant, grant_ends_at
 from herotill.ladder import WHOLE, step_at
+from herotill.multiplier import PER_MILLE, carried_octets
 from herotill.policy import Counting, Ending, Rates, ServicePolicy
 
 
@@ -144,6 +145,18 @@ def throttled_reply(policy: ServicePolicy) -> Reply:
         upload_bits_per_second=rates.upload_bits_per_second,
         address_pool=policy.address_pool,
         address_list=policy.address_list,
+    )
+
+
+def carried_reply(reply: Reply, per_mille: int) -> Reply:
+    """Return the reply for a NAS whose octets count so many thousandths: what it may carry (rule R22)."""
+    if per_mille == PER_MILLE:
+        return reply
+    return replace(
+        reply,
+        limit_total_octets=carried_octets(reply.limit_total_octets, per_mille),
+        limit_input_octets=carried_octets(reply.limit_input_octets, per_mille),
+        limit_output_octets=carried_octets(reply.limit_output_octets, per_mille),
     )
 
 

@@ -22,10 +22,11 @@ from herotill.decision import (
     ReserveSlice,
     decide,
 )
+from herotill.dialect import Dialect
 from herotill.journal import LoginRecord, encode_login
 from herotill.outage import decide_in_outage
 from herotill.reasons import REPLY_MESSAGES, Reason
-from herotill.reply import Reply, spread_interim_interval
+from herotill.reply import Reply, carried_reply, spread_interim_interval
 from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill.attributes import (
     ACCEPT_UNSEEN,
@@ -122,8 +123,7 @@ class LoginDesk:
         snapshot = store.unchanged(access.username)
         if snapshot is None:
             return None
-        dialect = store.nases.dialect_of(access.source)
-        answer = self._standing.find(snapshot, dialect, now)
+        answer = self._standing.find(snapshot, self._nas_of(access.source), now)
         if answer is None:
             return None
         if not answer.accept.has_room_for(device, store.pending.others(access.username, device, now)):
@@ -235,14 +235,19 @@ class LoginDesk:
 
     def _accept(self, login: Login, rows: Sequence[Row], decision: Accept) -> Answer:
         request = login.request
-        reply = spread_interim_interval(decision.reply, request.login_id)
+        dialect, per_mille = self._nas_of(request.nas_address)
+        reply = spread_interim_interval(carried_reply(decision.reply, per_mille), request.login_id)
         said = rows if decision.reason in (Reason.ACCEPTED, Reason.OUTAGE) else ()
-        dialect = self._store.nases.dialect_of(request.nas_address)
         pairs = (self._class_pair(request), *reply_pairs(dialect, reply, said, self._complain))
         if not self._record(login, True, decision.reason):
             return self._refuse_unrecorded()
         self._store.pending.note(request, _now())
         return Answer(True, pairs)
+
+    def _nas_of(self, address: str) -> tuple[Dialect, int]:
+        """Return how the NAS is spoken to, and what its octets count."""
+        nases = self._store.nases
+        return nases.dialect_of(address), nases.multiplier_of(address)
 
     def _class_pair(self, request: LoginRequest) -> ReplyPair:
         token = sign_class(self._settings.class_secret, ClassToken(request.login_id, request.username))

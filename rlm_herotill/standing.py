@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from herotill.dialect import Dialect, Pair, render, render_timed
-from herotill.reply import Reply, spread_interval
+from herotill.reply import Reply, carried_reply, spread_interval
 from herotill.snapshot import AccountSnapshot, Row
 from herotill.standing import StandingAccept, standing_accept
 from rlm_herotill.attributes import ReplyPair, checked_pairs, checked_rows, password_pairs
@@ -23,6 +23,7 @@ class StandingAnswer:
 
     snapshot: AccountSnapshot
     dialect: Dialect
+    per_mille: int
     accept: StandingAccept
     passwords: tuple[ReplyPair, ...]
     pairs: tuple[ReplyPair, ...]
@@ -40,6 +41,7 @@ class _NoAnswer:
 
     snapshot: AccountSnapshot
     dialect: Dialect
+    per_mille: int
 
 
 class StandingAnswers:
@@ -49,16 +51,26 @@ class StandingAnswers:
         self._complain = complain
         self._answers: dict[str, StandingAnswer | _NoAnswer] = {}
 
-    def find(self, snapshot: AccountSnapshot, dialect: Dialect, now: datetime) -> StandingAnswer | None:
-        """Return the answer for this account's logins at this make of NAS; None where each is decided by itself."""
-        answer = self._answers.get(snapshot.username)
-        if answer is None or answer.snapshot is not snapshot or answer.dialect is not dialect:
-            answer = self._keep(_prepare(snapshot, dialect, now, self._complain))
+    def find(
+        self, snapshot: AccountSnapshot, nas: tuple[Dialect, int], now: datetime
+    ) -> StandingAnswer | None:
+        """Return the answer for this account's logins at such a NAS; None where each is decided by itself.
+
+        `nas` is its dialect and its multiplier in thousandths.
+        """
+        answer, (dialect, per_mille) = self._answers.get(snapshot.username), nas
+        if (
+            answer is None
+            or answer.snapshot is not snapshot
+            or answer.dialect is not dialect
+            or answer.per_mille != per_mille
+        ):
+            answer = self._keep(_prepare(snapshot, nas, now, self._complain))
         if isinstance(answer, _NoAnswer):
             return None
         if now >= answer.accept.until:
             self._answers.pop(snapshot.username)
-            return self.find(snapshot, dialect, now)
+            return self.find(snapshot, nas, now)
         return answer
 
     def _keep(self, answer: StandingAnswer | _NoAnswer) -> StandingAnswer | _NoAnswer:
@@ -69,16 +81,17 @@ class StandingAnswers:
 
 
 def _prepare(
-    snapshot: AccountSnapshot, dialect: Dialect, now: datetime, complain: Callable[[str], None]
+    snapshot: AccountSnapshot, nas: tuple[Dialect, int], now: datetime, complain: Callable[[str], None]
 ) -> StandingAnswer | _NoAnswer:
+    dialect, per_mille = nas
     accept = standing_accept(snapshot, now)
     if accept is None:
-        return _NoAnswer(snapshot, dialect)
+        return _NoAnswer(snapshot, dialect, per_mille)
     seconds = accept.session_seconds(now)
-    reply = replace(accept.reply, session_timeout_seconds=seconds)
+    reply = carried_reply(replace(accept.reply, session_timeout_seconds=seconds), per_mille)
     timed = checked_pairs(render_timed(dialect, seconds, reply.interim_interval_seconds), complain)
     pairs = [pair for pair in reply_pairs(dialect, reply, snapshot.reply, complain) if pair not in timed]
-    return StandingAnswer(snapshot, dialect, accept, password_pairs(snapshot.check), tuple(pairs))
+    return StandingAnswer(snapshot, dialect, per_mille, accept, password_pairs(snapshot.check), tuple(pairs))
 
 
 def reply_pairs(

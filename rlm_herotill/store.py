@@ -16,7 +16,7 @@ from herotill.accounting import NasRestart, Report, parse_accounting
 from herotill.class_token import verify_class
 from herotill.decision import GrantAllocation, LoginRequest, Preparation, ReserveSlice, StartFirstUse
 from herotill.nas import SELECT_NASES, NasDirectory
-from herotill.overlay import lay_over, with_pending_logins, without_lost_sessions
+from herotill.overlay import Charged, lay_over, with_pending_logins, without_lost_sessions
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
 from rlm_herotill.attributes import first
 from rlm_herotill.database import Callbacks, Database, Execute, changed_accounts
@@ -186,16 +186,17 @@ class SnapshotStore:
         pending = self.pending.sessions(snapshot.username, now)
         return with_pending_logins(snapshot, pending) if pending else snapshot
 
-    def _reports(self, username: str, records: Sequence[Unmetered]) -> list[tuple[Report, str | None]]:
+    def _reports(self, username: str, records: Sequence[Unmetered]) -> list[Charged]:
         """Return what the meter will apply to this account: a Class may name another one than the User-Name."""
-        reports: list[tuple[Report, str | None]] = []
+        reports: list[Charged] = []
         for _, received_at_us, nas_address, pairs in list(records):
             input_is_upload = self.nases.dialect_of(nas_address).input_is_upload
             report = parse_accounting(pairs, nas_address, _as_time(received_at_us), input_is_upload)
             if isinstance(report, Report):
                 token = verify_class(self._settings.class_secret, report.class_value or "", report.username)
                 if token is None or token.username == username:
-                    reports.append((report, None if token is None else token.login_id))
+                    per_mille = self.nases.multiplier_of(nas_address)
+                    reports.append((report, None if token is None else token.login_id, per_mille))
         return reports
 
     # -- called from the database's thread

@@ -14,6 +14,7 @@ from herotill.accounting import Report
 from herotill.class_token import ClassToken
 from herotill.grants import Grant, GrantEnd, burn_order
 from herotill.metering import Counter
+from herotill.multiplier import PER_MILLE
 from herotill.overlay import lay_over, with_pending_logins, without_lost_sessions
 from herotill.policy import Counting, ServicePolicy, Sharing
 from herotill.sessions import Session
@@ -170,11 +171,16 @@ def test_r15_replaying_a_stream_counts_nothing_again(
     assert (database.intervals, {n: one.used for n, one in database.grants.items()}) == before
 
 
-@given(grants_given, slices, streams(), st.integers(0, 15))
+@given(grants_given, slices, streams(), st.integers(0, 15), st.sampled_from([PER_MILLE, 0, 1500]))
 def test_what_is_laid_over_a_snapshot_is_what_the_meter_will_make_of_it(
-    grants: list[Grant], reservations: list[Reservation], stream: list[BoundReport], applied: int
+    grants: list[Grant],
+    reservations: list[Reservation],
+    stream: list[BoundReport],
+    applied: int,
+    per_mille: int,
 ) -> None:
     """Given a meter that has applied so many reports, when the rest is laid over, then a login sees the same."""
+    stream = [replace(one, per_mille=per_mille) for one in stream]
     behind, ahead = Database(grants, reservations), Database(grants, reservations)
     behind.apply(stream[:applied])
     ahead.apply(stream)
@@ -182,7 +188,7 @@ def test_what_is_laid_over_a_snapshot_is_what_the_meter_will_make_of_it(
     stopped = {one.session_key for one in behind.sessions.values() if one.stopped_at is not None}
     if stopped & {one.report.session_key for one in rest}:
         return  # a snapshot does not hold sessions that are over, nor their late reports
-    seen = lay_over(snapshot_of(behind), [(one.report, one.login_id) for one in rest])
+    seen = lay_over(snapshot_of(behind), [(one.report, one.login_id, one.per_mille) for one in rest])
     wanted = snapshot_of(ahead)
     now = max((one.report.received_at for one in stream), default=NOW)
     assert by_name(seen.sessions) == by_name(wanted.sessions)
@@ -292,7 +298,7 @@ def test_a_login_after_a_stop_sees_the_stop_and_its_released_slice() -> None:
         [begun(quota_octets=1000, policy=STRICT)], [Reservation("login-1", 1, 1000, 0, at(300))]
     )
     database.apply([bound(start(at(0)), "login-1")])
-    seen = lay_over(snapshot_of(database), [(stop(at(60), 60, 400), "login-1")])
+    seen = lay_over(snapshot_of(database), [(stop(at(60), 60, 400), "login-1", PER_MILLE)])
     assert (seen.sessions, seen.reservations) == ((), ())
     assert seen.grants[0].remaining_octets == 600
 

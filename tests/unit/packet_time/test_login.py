@@ -11,6 +11,7 @@ from herotill.allocation import GroupAllocation, Period
 from herotill.class_token import ClassToken, verify_class
 from herotill.decision import GrantAllocation, ReserveSlice, StartFirstUse
 from herotill.grants import Grant
+from herotill.nas import NasDirectory
 from herotill.policy import Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, Row
@@ -118,6 +119,18 @@ def test_an_account_that_has_not_changed_is_answered_as_when_it_was_read(grants:
         answers.append({**said(answer), "Class": "", "Acct-Interim-Interval": ""})
     assert answers[0] == answers[1] == answers[2]
     assert len(answers[0]) > 3
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_r22_a_router_whose_octets_count_twice_may_carry_half(is_known: bool) -> None:
+    desk = Desk(student())
+    desk.store.nases = NasDirectory([("192.0.2.1", "roof", "mikrotik", "s", "2000")])
+    if is_known:
+        desk.remember()
+        desk.log_in()
+    assert said(desk.log_in())["Mikrotik-Total-Limit"] == str(2**29)
+    desk.store.nases = NasDirectory([("192.0.2.1", "roof", "mikrotik", "s", "0")])
+    assert "Mikrotik-Total-Limit" not in said(desk.log_in())
 
 
 def test_what_an_unchanged_account_is_answered_ends_when_its_grant_does(
