@@ -15,25 +15,28 @@ from ipaddress import ip_address
 from pyrad.dictionary import Dictionary
 
 from herotill.errors import InvalidValue
+from sync_daemon.coa.error_causes import RESOURCES_UNAVAILABLE
 from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange, Flight, Lane, Leg
+from sync_daemon.coa.pacing import Pacer, PacingSettings
 from sync_daemon.coa.packets import Ack, Ignored, Nak, Timeout, Unsendable, read_answer, sign_request
 from sync_daemon.coa.ports import Endpoint, SourcePort, family_of, plain_address
 from sync_daemon.coa.timing import RetransmissionTiming
 
 RFC_5080_TIMING = RetransmissionTiming()
+USUAL_PACING = PacingSettings()
+TIMER_SLACK_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """How the client behaves; the defaults are the RFCs' numbers.
 
-    `window` is how many requests one NAS is given at a time: small routers work them off one by one, and a full queue
-    there looks like loss here. `source_address` binds its own address family; the other family is left to the kernel.
+    `source_address` binds its own address family; the other family is left to the kernel.
     """
 
     source_address: str | None = None
     timing: RetransmissionTiming = RFC_5080_TIMING
-    window: int = 32
+    pacing: PacingSettings = USUAL_PACING
     identifier_rest_seconds: float = 300.0
     max_source_ports: int = 64
 
@@ -63,8 +66,8 @@ class DynamicAuthorizationClient:
 
     async def exchange(self, request: AuthorizationRequest) -> Exchange:
         """Send a request when the NAS's window allows and return what became of it; cancelling abandons it."""
-        lane = self._lanes.setdefault(request.destination.endpoint, Lane())
-        flight = Flight(request, lane)
+        lane = self._lane(request.destination.endpoint)
+        flight = Flight(request, lane, self._randomness())
         lane.waiting.append(flight)
         self._launch_waiting(lane)
         try:
@@ -85,8 +88,17 @@ class DynamicAuthorizationClient:
             port.close()
         self._ports.clear()
 
+    def _lane(self, endpoint: Endpoint) -> Lane:
+        lane = self._lanes.get(endpoint)
+        if lane is None:
+            lane = self._lanes[endpoint] = Lane(Pacer(self._settings.pacing))
+        return lane
+
     def _launch_waiting(self, lane: Lane) -> None:
-        while lane.waiting and lane.in_flight < self._settings.window and not self._holding:
+        while lane.waiting and not self._holding and lane.pacer.may_send(lane.unanswered):
+            if (moment := lane.pacer.send_at(_now())) > _now():
+                self._launch_at(lane, moment)
+                return
             flight = lane.waiting[0]
             try:
                 claim = self._claim_identifier(flight.request.destination)
@@ -112,7 +124,9 @@ class DynamicAuthorizationClient:
             return
         deadline = _now() + self._settings.timing.maximum_duration_seconds
         flight.leg = Leg(port, endpoint, identifier, signed, sent_at, deadline)
-        flight.lane.in_flight += 1
+        flight.first_at, flight.fills_window = _now(), True
+        flight.lane.unanswered += 1
+        flight.lane.pacer.sent(_now())
         self._in_flight[flight.leg.key] = flight
         self._transmit(flight, flight.leg)
 
@@ -141,8 +155,12 @@ class DynamicAuthorizationClient:
         ports = self._ports[family_of(plain_address(destination.address))]
         free_at = [port.pools[destination.endpoint].next_free_at() for port in ports]
         known = [moment for moment in free_at if moment is not None]
-        if known and lane.retry is None:
-            lane.retry = asyncio.get_running_loop().call_at(min(known), self._launch_again, lane)
+        if known:
+            self._launch_at(lane, min(known))
+
+    def _launch_at(self, lane: Lane, moment: float) -> None:
+        if lane.retry is None:
+            lane.retry = asyncio.get_running_loop().call_at(moment, self._launch_again, lane)
 
     def _launch_again(self, lane: Lane) -> None:
         lane.retry = None
@@ -155,19 +173,44 @@ class DynamicAuthorizationClient:
         except OSError as error:  # a full buffer or a route that is away is loss; retransmission is for that
             flight.send_error = error.strerror
         flight.tries += 1
-        interval = self._settings.timing.next_interval_seconds(flight.interval_seconds, self._randomness())
+        timing = self._settings.timing
+        if flight.tries == 1:
+            # While the round trip is unknown, look early: it may be known by then.
+            first = timing.first_interval_seconds(flight.lane.pacer.round_trip_seconds, flight.randomness)
+            self._look_again(flight, leg, _now() + min(first, timing.least_interval_seconds))
+            return
+        interval = timing.next_interval_seconds(flight.interval_seconds, self._randomness())
         flight.interval_seconds = interval
-        moment = min(_now() + interval, leg.deadline)
-        flight.timer = asyncio.get_running_loop().call_at(moment, self._retransmit_or_give_up, flight, leg)
+        self._look_again(flight, leg, _now() + interval)
+
+    def _look_again(self, flight: Flight, leg: Leg, moment: float) -> None:
+        loop = asyncio.get_running_loop()
+        flight.timer = loop.call_at(min(moment, leg.deadline), self._retransmit_or_give_up, flight, leg)
 
     def _retransmit_or_give_up(self, flight: Flight, leg: Leg) -> None:
-        spent = flight.tries >= self._settings.timing.maximum_transmissions or _now() >= leg.deadline
+        timing = self._settings.timing
+        if flight.tries == 1:
+            round_trip = flight.lane.pacer.round_trip_seconds
+            flight.interval_seconds = timing.first_interval_seconds(round_trip, flight.randomness)
+            due = flight.first_at + flight.interval_seconds
+            if _now() < min(due, leg.deadline) - TIMER_SLACK_SECONDS:
+                self._look_again(flight, leg, due)
+                return
+        self._take_for_lost(flight)
+        spent = flight.tries >= timing.maximum_transmissions or _now() >= leg.deadline
         if not spent:
             self._transmit(flight, leg)
         elif flight.transmissions:
             flight.settle(Timeout())
         else:
             flight.settle(Unsendable(f"the network refused it: {flight.send_error}"))
+
+    def _take_for_lost(self, flight: Flight) -> None:
+        """Slow down for a request that was not answered in time, and let another take its place in the window."""
+        flight.lane.pacer.slowed(_now(), flight.first_at)
+        if flight.fills_window:
+            flight.leave_window()
+            self._launch_waiting(flight.lane)
 
     def _read(self, port: SourcePort, source: Endpoint, datagram: bytes) -> None:
         identifier = datagram[1] if len(datagram) > 1 else -1
@@ -178,9 +221,17 @@ class DynamicAuthorizationClient:
             return
         answer = read_answer(datagram, flight.leg.signed)
         if isinstance(answer, Ack | Nak):
+            self._note_answer(flight, answer)
             flight.settle(answer, self._clock())
         else:
             self.ignored[answer] += 1
+
+    def _note_answer(self, flight: Flight, answer: Ack | Nak) -> None:
+        pacer = flight.lane.pacer
+        if isinstance(answer, Nak) and answer.error_cause == RESOURCES_UNAVAILABLE:
+            pacer.slowed(_now(), flight.first_at)
+        else:
+            pacer.answered(_now(), flight.first_at, flight.tries == 1)
 
     def _retire(self, flight: Flight) -> None:
         """Forget a request, rest its Identifier, and let the next one of its NAS go."""
@@ -190,7 +241,7 @@ class DynamicAuthorizationClient:
         if leg is not None:
             del self._in_flight[leg.key]
             leg.port.pools[leg.endpoint].release(leg.identifier, _now())
-            flight.lane.in_flight -= 1
+            flight.leave_window()
         elif flight in flight.lane.waiting:
             flight.lane.waiting.remove(flight)
         self._launch_waiting(flight.lane)

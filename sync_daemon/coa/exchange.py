@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
+from sync_daemon.coa.pacing import Pacer
 from sync_daemon.coa.packets import Action, AttributeValue, Outcome, SignedRequest
 from sync_daemon.coa.ports import Endpoint, SourcePort, endpoint_of, plain_address
 
@@ -68,12 +69,13 @@ class Leg:
 
 
 class Lane:
-    """The requests to one NAS: those in its window and those that wait."""
+    """The requests to one NAS: those on their way and those that wait for its window or its pace."""
 
-    __slots__ = ("in_flight", "retry", "waiting")
+    __slots__ = ("pacer", "retry", "unanswered", "waiting")
 
-    def __init__(self) -> None:
-        self.in_flight = 0
+    def __init__(self, pacer: Pacer) -> None:
+        self.pacer = pacer
+        self.unanswered = 0  # sent once, and not so long ago that they are lost
         self.waiting: deque[Flight] = deque()
         self.retry: asyncio.TimerHandle | None = None
 
@@ -82,16 +84,30 @@ class Flight:
     """A request on its way, from waiting for its NAS's window to settled."""
 
     __slots__ = (
-        "interval_seconds", "lane", "leg", "request", "result", "send_error", "timer", "transmissions", "tries",
+        "fills_window",
+        "first_at",
+        "interval_seconds",
+        "lane",
+        "leg",
+        "randomness",
+        "request",
+        "result",
+        "send_error",
+        "timer",
+        "transmissions",
+        "tries",
     )  # fmt: skip
 
-    def __init__(self, request: AuthorizationRequest, lane: Lane) -> None:
+    def __init__(self, request: AuthorizationRequest, lane: Lane, randomness: float) -> None:
         self.request = request
         self.lane = lane
+        self.randomness = randomness  # of the first interval, which may be reckoned more than once
         self.result: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
         self.leg: Leg | None = None  # once it has a port and an Identifier
         self.timer: asyncio.TimerHandle | None = None
-        self.interval_seconds: float | None = None
+        self.first_at = 0.0  # monotonic seconds
+        self.fills_window = False
+        self.interval_seconds = 0.0
         self.transmissions = 0  # that the kernel took
         self.tries = 0
         self.send_error: str | None = None
@@ -107,3 +123,9 @@ class Flight:
         identifier, source_port = leg.identifier, leg.port.number
         exchange = Exchange(outcome, identifier, source_port, leg.sent_at, answered_at, self.transmissions)
         self.result.set_result(exchange)
+
+    def leave_window(self) -> None:
+        """Make room for the next: it was answered, given up, or is taken for lost."""
+        if self.fills_window:
+            self.fills_window = False
+            self.lane.unanswered -= 1

@@ -2,24 +2,39 @@
 
 from dataclasses import dataclass
 
+ROUND_TRIPS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class RetransmissionTiming:
-    """RFC 5080's IRT, MRT, MRC and MRD, and how far an interval may be from its mean (0.1 is ±10 %)."""
+    """RFC 5080's IRT, MRT, MRC and MRD, and how far an interval may be from its mean (0.1 is ±10 %).
+
+    A NAS whose round trip is known is asked again sooner than IRT: after eight round trips, not before
+    `least_interval_seconds` (docs/decisions).
+    """
 
     initial_interval_seconds: float = 2.0
     maximum_interval_seconds: float = 16.0
     maximum_transmissions: int = 5
     maximum_duration_seconds: float = 30.0
     jitter: float = 0.1
+    least_interval_seconds: float = 0.5
 
-    def next_interval_seconds(self, previous_seconds: float | None, randomness: float) -> float:
-        """Return how long to wait after a transmission; `randomness` is in [0, 1), `previous_seconds` None at first.
+    def first_interval_seconds(self, round_trip_seconds: float | None, randomness: float) -> float:
+        """Return how long to wait after the first transmission to a NAS with this round trip, None where it is unknown."""
+        mean = self.initial_interval_seconds
+        if round_trip_seconds is not None:
+            mean = min(mean, max(self.least_interval_seconds, ROUND_TRIPS * round_trip_seconds))
+        return mean * (1 + self._factor(randomness))
+
+    def next_interval_seconds(self, previous_seconds: float, randomness: float) -> float:
+        """Return how long to wait after a retransmission; `randomness` is in [0, 1).
 
         Jitter keeps a thousand requests that left together from coming back together.
         """
-        factor = (2 * randomness - 1) * self.jitter
-        if previous_seconds is None:
-            return self.initial_interval_seconds * (1 + factor)
+        factor = self._factor(randomness)
         doubled = previous_seconds * (2 + factor)
         return min(doubled, self.maximum_interval_seconds * (1 + factor))
+
+    def _factor(self, randomness: float) -> float:
+        return (2 * randomness - 1) * self.jitter

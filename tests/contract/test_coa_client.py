@@ -13,6 +13,7 @@ from pyrad.dictionary import Dictionary
 from herotill.dictionary import dictionary_path
 from sync_daemon.coa.client import ClientSettings, DynamicAuthorizationClient
 from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange
+from sync_daemon.coa.pacing import PacingSettings
 from sync_daemon.coa.packets import Ack, Action, Ignored, Nak, Timeout, Unsendable
 from sync_daemon.coa.timing import RetransmissionTiming
 from tests.contract.coa_fake_nas import (
@@ -31,7 +32,7 @@ from tests.contract.coa_fake_nas import (
 
 T = TypeVar("T")
 DICTIONARY: Any = Dictionary(str(dictionary_path()))  # type: ignore[no-untyped-call]
-QUICK = RetransmissionTiming(0.05, 0.1, 3, 2.0, 0.1)
+QUICK = RetransmissionTiming(0.05, 0.1, 3, 2.0, 0.1, 0.05)
 PATIENT = RetransmissionTiming(5.0, 16.0, 5, 30.0, 0.1)
 SESSION = {"User-Name": "student-1", "Acct-Session-Id": "8100001a", "Framed-IP-Address": "10.5.50.2"}
 
@@ -247,7 +248,7 @@ def test_a_nas_is_never_given_more_than_its_window() -> None:
             exchanges = await asyncio.gather(*waiting)
             assert [exchange.outcome for exchange in exchanges] == [Ack()] * 5
 
-        with_client(scenario, window=2)
+        with_client(scenario, PATIENT, pacing=PacingSettings(initial_window=2, largest_window=2))
 
 
 def test_identifiers_are_not_used_twice_towards_one_nas_but_more_ports_are_taken() -> None:
@@ -292,7 +293,7 @@ def test_an_abandoned_request_is_not_sent_again_and_frees_its_place() -> None:
             exchange = await client.exchange(request_to(nas))
             assert exchange.outcome == Ack()
 
-        with_client(scenario, window=1)
+        with_client(scenario, PATIENT, pacing=PacingSettings(initial_window=1, least_window=1))
         assert len(nas.heard) == 2
 
 
@@ -314,6 +315,40 @@ def test_an_attribute_that_cannot_be_encoded_is_named_and_nothing_is_sent(name: 
         assert isinstance(outcome, Unsendable)
         assert outcome.reason.startswith(name)
         assert nas.heard == []
+
+
+def test_what_a_quick_nas_does_not_answer_is_sent_again_before_rfc_5080s_two_seconds() -> None:
+    """Given two requests at once, when one is answered quickly, then the other is taken for lost after half a second."""
+    timing = RetransmissionTiming()
+    with FakeNas() as nas:
+        heard: list[bytes] = []
+
+        def forgets_the_first(request: bytes) -> list[bytes]:
+            heard.append(request)
+            return [] if request == heard[0] and len(heard) == 1 else acks(request)
+
+        async def scenario(client: DynamicAuthorizationClient) -> list[Exchange]:
+            return list(await asyncio.gather(*(client.exchange(request_to(nas)) for _ in range(2))))
+
+        nas.mood = forgets_the_first
+        exchanges = with_client(scenario, timing)
+        again = nas.heard[-1].at - nas.heard[0].at
+    assert [exchange.outcome for exchange in exchanges] == [Ack(), Ack()]
+    assert 0.4 <= again < 1.5
+
+
+def test_requests_to_one_nas_keep_its_pace() -> None:
+    with FakeNas() as nas:
+        pacing = PacingSettings(requests_per_second=100.0, burst=5)
+
+        async def scenario(client: DynamicAuthorizationClient) -> None:
+            await asyncio.gather(*(client.exchange(request_to(nas)) for _ in range(30)))
+
+        with_client(scenario, PATIENT, pacing=pacing)
+        times = [datagram.at for datagram in nas.heard]
+    assert len(times) == 30
+    assert times[4] - times[0] < 0.15
+    assert times[29] - times[0] >= 0.24
 
 
 def test_secrets_are_in_no_representation() -> None:

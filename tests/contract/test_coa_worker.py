@@ -21,6 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from sync_daemon import database
 from sync_daemon.coa import outbox
 from sync_daemon.coa.client import ClientSettings
+from sync_daemon.coa.pacing import PacingSettings
 from sync_daemon.coa.serving import ServingSettings
 from sync_daemon.coa.timing import RetransmissionTiming
 from sync_daemon.coa.worker import run, serve_outbox
@@ -35,7 +36,7 @@ from tests.contract.coa_fake_nas import (
     wait_until,
 )
 
-QUICK = RetransmissionTiming(0.05, 0.1, 3, 2.0, 0.1)
+QUICK = RetransmissionTiming(0.05, 0.1, 3, 2.0, 0.1, 0.05)
 PATIENT = RetransmissionTiming(5.0, 16.0, 5, 30.0, 0.1)
 BRISK = ServingSettings(
     lease_seconds=0.6, poll_seconds=0.3, stop_grace_seconds=0.2, stop_check_seconds=0.01,
@@ -135,11 +136,11 @@ def workers(
     count: int = 1,
     timing: RetransmissionTiming = QUICK,
     serving: ServingSettings = BRISK,
-    window: int = 32,
+    pacing: PacingSettings = PacingSettings(),  # noqa: B008 - a frozen value
 ) -> Iterator[threading.Event]:
     """Workers that serve until the `with` ends or the event it yields is set."""
     stop = threading.Event()
-    client_settings = ClientSettings(timing=timing, window=window)
+    client_settings = ClientSettings(timing=timing, pacing=pacing)
 
     def serve() -> None:
         asyncio.run(
@@ -373,7 +374,7 @@ def test_a_state_the_meter_set_meanwhile_is_left_alone(books: Connection, databa
 def test_stopping_puts_unanswered_requests_back(books: Connection, database_url: str) -> None:
     with FakeNas(is_silent) as nas:
         add_nas(books, nas)
-        with workers(books, database_url, timing=PATIENT, window=1):
+        with workers(books, database_url, timing=PATIENT, pacing=PacingSettings(1, 1)):
             sent, waiting = enqueue(books, "r1"), enqueue(books, "r2")
             nas.wait_for(1)
             wait_until(lambda: state_of(books, waiting)[0] == "sent")

@@ -11,9 +11,9 @@ MIDDLE = 0.5
 
 
 def intervals(timing: RetransmissionTiming, randomness: float, count: int) -> list[float]:
-    found: list[float] = []
-    previous = None
-    for _ in range(count):
+    previous = timing.first_interval_seconds(None, randomness)
+    found = [previous]
+    for _ in range(count - 1):
         previous = timing.next_interval_seconds(previous, randomness)
         found.append(previous)
     return found
@@ -29,3 +29,9 @@ def test_jitter_stays_within_its_bounds(randomness: float, count: int) -> None:
     assert 1.8 <= first <= 2.2
     assert max(found) <= 16 * 1.1
     assert all(later >= earlier * 0.8 for earlier, later in itertools.pairwise(found))
+
+
+def test_a_nas_known_to_be_quick_is_asked_again_sooner_but_not_at_once() -> None:
+    timing = RetransmissionTiming()
+    firsts = [timing.first_interval_seconds(seconds, MIDDLE) for seconds in (0.001, 0.1, 0.2, 1.0)]
+    assert firsts == [0.5, 0.8, 1.6, 2.0]
