@@ -16,6 +16,6 @@ def tick(session: Session, now: datetime) -> bool:
     retired = hotspots.retire(session, now)
     return (
         max(free.paused, free.resumed) >= free_accounts.MAX_AT_ONCE
-        or expired >= voucher_endings.MAX_AT_ONCE
+        or expired
         or retired >= hotspots.MAX_AT_ONCE
     )

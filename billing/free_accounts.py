@@ -27,10 +27,13 @@ _CANDIDATES = text("""
     (SELECT username FROM radius.login_limit WHERE logins >= logins_max AND paused_until IS NULL
      ORDER BY username LIMIT :batch_size)
     UNION
-    (SELECT username FROM radius.login_limit WHERE paused_until <= :now ORDER BY paused_until LIMIT :batch_size)
+    (SELECT username FROM radius.login_limit JOIN billing.account USING (username)
+     WHERE paused_until <= :now AND (status = 'active' OR (status = 'suspended' AND suspended_reason = :reason))
+     ORDER BY paused_until LIMIT :batch_size)
     UNION
-    (SELECT username FROM radius.login_limit WHERE paused_until > :now AND last_login_at IS NOT NULL
-       AND logins < logins_max ORDER BY username LIMIT :batch_size)
+    (SELECT username FROM radius.login_limit JOIN billing.account USING (username)
+     WHERE paused_until > :now AND logins < logins_max AND status = 'suspended' AND suspended_reason = :reason
+     ORDER BY username LIMIT :batch_size)
 """)
 _PAUSE = text("""
     WITH reached AS (
@@ -78,7 +81,7 @@ class FreeTick:
 
 def tick(session: Session, now: datetime) -> FreeTick:
     """Let in who has paused long enough, suspend who has had all logins. Call again while either is MAX_AT_ONCE."""
-    bounds = {"now": now, "batch_size": MAX_AT_ONCE}
+    bounds = {"now": now, "batch_size": MAX_AT_ONCE, "reason": PAUSED}
     held = session.execute(_CANDIDATES, bounds).scalars().all()
     if not held:
         return FreeTick(0, 0)

@@ -151,6 +151,7 @@ class VoucherBatch(Base):
     alphabet: Mapped[str] = mapped_column(default="clear", server_default="clear")
     prefix: Mapped[str | None]
     codes_expire_at: Mapped[datetime | None]
+    codes_expired: Mapped[bool] = mapped_column(default=False, server_default="false")
     key_fingerprint: Mapped[str | None]
     free_logins_max: Mapped[int | None]
     free_pause_seconds: Mapped[int | None] = mapped_column(BigInteger)

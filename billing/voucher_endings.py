@@ -39,12 +39,16 @@ _REFILLED = text("""
     SELECT DISTINCT username FROM billing.refill_redemption JOIN billing.account USING (account_id)
     WHERE voucher_id = ANY(:voucher_ids) ORDER BY username
 """)
-# What was used already runs by its grant's clocks; the date on the card is for what was not.
-_DUE = text("""
-    SELECT voucher_id FROM billing.voucher JOIN billing.voucher_batch USING (batch_id)
-    WHERE codes_expire_at <= :now AND state IN ('generated', 'printed', 'sold')
-    ORDER BY voucher_id LIMIT :batch_size FOR NO KEY UPDATE OF voucher SKIP LOCKED
+_TAKE_DUE_BATCH = text("""
+    SELECT batch_id FROM billing.voucher_batch WHERE codes_expire_at <= :now AND NOT codes_expired
+    ORDER BY codes_expire_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """)
+# What was used already runs by its grant's clocks; the date on the card is for what was not.
+_UNUSED = text("""
+    SELECT voucher_id FROM billing.voucher
+    WHERE batch_id = :batch_id AND state IN ('generated', 'printed', 'sold') ORDER BY voucher_id LIMIT :batch_size
+""")
+_MARK_EXPIRED = text("UPDATE billing.voucher_batch SET codes_expired = true WHERE batch_id = :batch_id")
 MAX_AT_ONCE = 10_000
 
 
@@ -100,9 +104,13 @@ def living_ids(session: Session, batch_id: int) -> list[int]:
     return list(session.scalars(query.order_by(Voucher.voucher_id)))
 
 
-def expire_due(session: Session, now: datetime) -> int:
-    """Expire codes nobody used by the date of their batch; return how many. Call again while it returns MAX_AT_ONCE."""
-    due = session.execute(_DUE, {"now": now, "batch_size": MAX_AT_ONCE}).scalars().all()
-    if due:
-        end_vouchers(session, due, VoucherEnd("expired", "schedule", "not used in time"), now)
-    return len(due)
+def expire_due(session: Session, now: datetime) -> bool:
+    """Expire codes nobody used by the date of their batch; true when there may be more, and then call again."""
+    batch_id = session.scalar(_TAKE_DUE_BATCH, {"now": now})
+    if batch_id is None:
+        return False
+    unused = session.execute(_UNUSED, {"batch_id": batch_id, "batch_size": MAX_AT_ONCE}).scalars().all()
+    end_vouchers(session, unused, VoucherEnd("expired", "schedule", "not used in time"), now)
+    if len(unused) < MAX_AT_ONCE:
+        session.execute(_MARK_EXPIRED, {"batch_id": batch_id})
+    return True

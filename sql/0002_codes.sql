@@ -15,6 +15,7 @@ ALTER TABLE billing.voucher_batch
     ADD COLUMN alphabet text NOT NULL DEFAULT 'clear',     -- billing.codes.Alphabet
     ADD COLUMN prefix text,                                -- of user names with a running number: USER11, USER12
     ADD COLUMN codes_expire_at timestamptz,                -- a code not used by then has expired
+    ADD COLUMN codes_expired boolean NOT NULL DEFAULT false, -- they have, all of them
     ADD COLUMN key_fingerprint text,                       -- refills: which voucher_secret they are sealed with
     ADD COLUMN free_logins_max integer CHECK (free_logins_max > 0),
     ADD COLUMN free_pause_seconds bigint CHECK (free_pause_seconds > 0),
@@ -31,7 +32,7 @@ ALTER TABLE billing.voucher_batch
     ADD CHECK ((type = 'usage') = (usage_unit IS NOT NULL AND usage_unit_size IS NOT NULL
                                    AND usage_unit_price_minor IS NOT NULL AND usage_interval IS NOT NULL
                                    AND usage_time_zone IS NOT NULL));
-CREATE INDEX voucher_batch_expiry ON billing.voucher_batch (codes_expire_at) WHERE codes_expire_at IS NOT NULL;
+CREATE INDEX voucher_batch_expiry ON billing.voucher_batch (codes_expire_at) WHERE NOT codes_expired;
 
 -- ---------------------------------------------------------------- codes
 
