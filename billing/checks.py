@@ -1,4 +1,4 @@
-"""What names, secrets, phones and addresses may look like. Pure; every refusal names its field."""
+"""What names, secrets and addresses may look like. Pure; every refusal names its field."""
 
 import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,7 +11,6 @@ MAX_USERNAME_OCTETS = 128
 MAX_SECRET_OCTETS = 128  # User-Password holds no more (RFC 2865 §5.2)
 MIN_SECRET_CHARACTERS = 4
 
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 _USERNAME = re.compile(r"[^\s\\]+")
 
@@ -60,17 +59,6 @@ def check_secret(secret: str) -> None:
         raise InvalidValue("password", "(not shown)", allowed)
     if "\\" in secret or secret[0] in "'\"`":
         raise InvalidValue("password", "(not shown)", "it has no backslash and does not begin with a quote")
-
-
-def normal_phone(phone: str | None) -> str | None:
-    """Return a phone number as E.164: `00` becomes `+`; blanks, dashes and brackets go."""
-    if phone is None:
-        return None
-    digits = re.sub(r"[\s().-]", "", phone)
-    digits = re.sub(r"^00", "+", digits)
-    if not _PHONE.fullmatch(digits):
-        raise InvalidValue("phone", phone, "it is international (E.164), like +254712345678")
-    return digits
 
 
 def check_email(email: str | None) -> None:

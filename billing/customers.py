@@ -8,14 +8,15 @@ from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from billing import accounts, groups
-from billing.checks import check_email, check_name, escape_like, normal_phone
+from billing.checks import check_email, check_name, escape_like
 from billing.cutting import cut_sessions
 from billing.models import Account, Customer, Purchase
+from billing.phones import normal_phone
 from billing.projection import project_accounts
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 
-_NEXT_ACCOUNT_NUMBER = text("SELECT nextval('billing.account_number')")
+_NEW_ACCOUNT_NUMBER = text("SELECT billing.new_account_number()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def add(session: Session, *, person: Person, now: datetime, group: str | None = 
     check_email(person.email)
     phone = _free_phone(session, person.phone)
     customer = Customer(
-        account_number=_with_check_digit(session.scalars(_NEXT_ACCOUNT_NUMBER).one()),
+        account_number=session.scalars(_NEW_ACCOUNT_NUMBER).one(),
         name=person.name,
         phone=phone,
         email=person.email,
@@ -171,10 +172,3 @@ def _free_phone(session: Session, phone: str | None, owner: Customer | None = No
     if other is not None and other is not owner:
         raise InvalidValue("phone", phone, f"customer {other.account_number} has it")
     return normal
-
-
-def _with_check_digit(number: int) -> str:
-    """Append the Luhn digit (ISO/IEC 7812-1), so that one mistyped digit is not another customer."""
-    doubled = [int(digit) * (2 if index % 2 == 0 else 1) for index, digit in enumerate(reversed(str(number)))]
-    total = sum(value - 9 if value > 9 else value for value in doubled)
-    return f"{number}{-total % 10}"

@@ -107,6 +107,9 @@ class Customer(Base):
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
     language: Mapped[str | None]
+    verified_by: Mapped[str | None]
+    verified_reason: Mapped[str | None]
+    erased_at: Mapped[datetime | None]
     group: Mapped[CustomerGroup | None] = relationship()
 
 
@@ -128,6 +131,7 @@ class Account(Base):
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     retires_at: Mapped[datetime | None]
+    must_reset_secret: Mapped[bool] = mapped_column(default=False, server_default="false")
     customer: Mapped[Customer | None] = relationship()
 
 
@@ -295,6 +299,7 @@ class Invoice(Base):
     due_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
     description: Mapped[str] = mapped_column(default="", server_default="")
+    cycle_began_on: Mapped[date | None]
     voided_at: Mapped[datetime | None]
     voided_by: Mapped[str | None]
     void_reason: Mapped[str | None]
@@ -607,3 +612,30 @@ class TransferPart(Base):
     part: Mapped[int] = mapped_column(Integer, primary_key=True)
     from_grant_key: Mapped[str]
     octets: Mapped[int] = mapped_column(BigInteger)
+
+
+class ImportedRow(Base):
+    """A row of a file that was imported; the same row again changes nothing (rule R4)."""
+
+    __tablename__ = "imported_row"
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    customer_id: Mapped[int] = _reference("customer.customer_id")
+    imported_at: Mapped[datetime]
+
+
+class ContactCode(Base):
+    """A code that went out by e-mail or SMS; who types it has read it there (rule R3)."""
+
+    __tablename__ = "contact_code"
+    contact_code_id: Mapped[int] = _key()
+    customer_id: Mapped[int] = _reference("customer.customer_id")
+    purpose: Mapped[str]
+    account_id: Mapped[int | None] = _reference("account.account_id")
+    channel: Mapped[str]
+    address: Mapped[str]
+    code_hash: Mapped[bytes]
+    sent_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    failed_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    ended_at: Mapped[datetime | None]
+    ended_reason: Mapped[str | None]
