@@ -27,7 +27,13 @@ PROGRAMS: dict[str, click.Command] = {
     "scripts/demo": demo,
 }
 TOP = frozenset(path.name for path in ROOT.iterdir() if not path.name.startswith(".") or path.name == ".ci")
-DIALECT_PAGES = {"generic": "generic", "mikrotik": "mikrotik", "chillispot": "coovachilli", "wispr": "wispr", "ruckus": "generic"}
+DIALECT_PAGES = {
+    "generic": "generic",
+    "mikrotik": "mikrotik",
+    "chillispot": "coovachilli",
+    "wispr": "wispr",
+    "ruckus": "generic",
+}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -192,7 +198,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             continue
         reached.add(page)
         links = [
-            link for link in _LINK.findall(page.read_text(encoding="utf-8")) if not link.startswith("http")
+            link
+            for link in _LINK.findall(page.read_text(encoding="utf-8"))
+            if not link.startswith(("http", "#"))
         ]
         found = [(page.parent / link.split("#")[0]).resolve() for link in links]
         todo += [path / "README.md" if path.is_dir() else path for path in found]
