@@ -28,7 +28,16 @@ _OCTET_UNITS = {
 }
 _SECOND_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _RATE_UNITS = {"Gbit/s": 10**9, "Mbit/s": 10**6, "kbit/s": 10**3, "bit/s": 1}
-_RATE_SPELLINGS = {"gbps": "Gbit/s", "mbps": "Mbit/s", "kbps": "kbit/s", "bps": "bit/s"}
+# As people write them: 2Mbps, and as RouterOS does, 2M.
+_RATE_SPELLINGS = {
+    "gbps": "Gbit/s",
+    "mbps": "Mbit/s",
+    "kbps": "kbit/s",
+    "bps": "bit/s",
+    "g": "Gbit/s",
+    "m": "Mbit/s",
+    "k": "kbit/s",
+}
 
 # ISO 4217: currencies whose minor unit is not a hundredth.
 _MINOR_DIGITS_OF = {
@@ -96,7 +105,7 @@ def parse_bits_per_second(text: str, field: str) -> int:
             text = f"{lowered.removesuffix(spelling)}{unit}"
             break
     return _parse_scaled(
-        text, field, _RATE_UNITS, 4 * 10**12, "it is written like 2Mbit/s, 512kbit/s or 10Mbps"
+        text, field, _RATE_UNITS, 4 * 10**12, "it is written like 2Mbit/s, 512k or 10Mbps"
     )
 
 

@@ -69,6 +69,8 @@ def test_durations_without_sense_are_refused(text: str) -> None:
         ("10Mbps", 10_000_000),
         ("1.5 gbps", 1_500_000_000),
         ("9bps", 9),
+        ("5M", 5_000_000),
+        ("512k", 512_000),
     ],
 )
 def test_rates_are_read_in_powers_of_a_thousand(text: str, rate: int) -> None:
