@@ -77,7 +77,7 @@ def test_rates_are_read_in_powers_of_a_thousand(text: str, rate: int) -> None:
     assert parse_bits_per_second(text, "down") == rate
 
 
-@pytest.mark.parametrize("text", ["", "2M", "2MB/s", "0bit/s", "2Mbit", "9999Tbit/s"])
+@pytest.mark.parametrize("text", ["", "2MB/s", "0bit/s", "2Mbit", "9999Tbit/s"])
 def test_rates_without_sense_are_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_bits_per_second(text, "down")
