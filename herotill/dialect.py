@@ -12,7 +12,7 @@ from pathlib import Path
 
 from herotill.dialect_model import RATES, CountsFrom, Dialect, IdentificationProfile, Saying
 from herotill.dialect_reading import load_dialects
-from herotill.dialect_sayings import TIMED_FIELDS, covered
+from herotill.dialect_sayings import RATE_FIELDS, TIMED_FIELDS, covered
 from herotill.reply import Reply
 
 __all__ = [
@@ -157,7 +157,10 @@ def _lift(saying: Saying, before: Reply) -> list[Pair] | None:
         return None
     if saying.field == RATES:
         return [(saying.attribute, _rates_text(saying, Reply()))]
-    value = saying.unlimited if saying.text is None else saying.text.format(value=saying.unlimited)
+    value = saying.unlimited
+    if saying.text is not None:
+        is_rate = saying.field in RATE_FIELDS
+        value = _rate_text(saying, int(value)) if is_rate else saying.text.format(value=value)
     lifted = [(saying.attribute, value)]
     return lifted if saying.gigawords is None else [*lifted, (saying.gigawords, "0")]
 
@@ -194,7 +197,15 @@ def _say_field(saying: Saying, reply: Reply) -> list[Pair]:
 
 def _say_text(saying: Saying, reply: Reply) -> list[Pair]:
     assert saying.text is not None  # noqa: S101 - _way_of looked
-    return [(name, saying.text.format(value=value)) for name, value in _say_field(saying, reply)]
+    if saying.field not in RATE_FIELDS:
+        return [(name, saying.text.format(value=value)) for name, value in _say_field(saying, reply)]
+    return [(name, _rate_text(saying, int(value))) for name, value in _say_field(saying, reply)]
+
+
+def _rate_text(saying: Saying, value: int) -> str:
+    assert saying.text is not None  # noqa: S101 - _way_of looked
+    burst = _normal_burst_octets(value * saying.unit)
+    return saying.text.format(value=value, burst_octets=burst, excess_octets=2 * burst)
 
 
 def _number(saying: Saying, value: int) -> str:

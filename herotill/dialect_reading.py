@@ -71,11 +71,10 @@ def parse_dialect(file: DialectFile, base: Dialect | None = None) -> Dialect:
     coa = _profiles(file, "coa", base.coa if base and "disconnect" not in document else disconnect)
     known: dict[str, Any] = {key: document[key] for key in (*_OF_THE_MAKE, "title") if key in document}
     known |= {key: tuple(document[key]) for key in ("nas_types", "sources", "notes") if key in document}
-    known |= {
-        "sayings": (*inherited_sayings(file, base, sayings), *sayings),
-        "disconnect": disconnect,
-        "coa": coa,
-    }
+    said = (*inherited_sayings(file, base, sayings), *sayings)
+    # What takes no CoA changes nothing live, whatever it inherits.
+    said = said if coa else tuple(replace(saying, live=False) for saying in said)
+    known |= {"sayings": said, "disconnect": disconnect, "coa": coa}
     if base is not None and base.name == document["name"]:
         return replace(base, **known)
     missing = next((key for key in _REQUIRED if key not in document), None)

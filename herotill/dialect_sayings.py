@@ -19,6 +19,7 @@ RATES_PLACEHOLDERS = frozenset(
     for direction in ("upload", "download")
     for kind in ("", "_burst", "_burst_octets", "_excess_octets")
 ) | {"burst_seconds"}
+RATE_PLACEHOLDERS = frozenset({"value", "burst_octets", "excess_octets"})
 _REPLY_FIELDS = frozenset(field.name for field in fields(Reply))
 _TEXT_FIELDS = frozenset({"address_pool", "address_list", "redirect_url"})
 _NUMBER_TYPES = (AttributeType.INTEGER, AttributeType.INTEGER64)
@@ -74,9 +75,14 @@ def _check_forms(file: DialectFile, where: str, saying: Saying) -> None:
         and not saying.unlimited.lstrip("-").isdigit()
     ):
         raise file.wrong(f"{where}: unlimited", saying.unlimited, "it is a number")
-    allowed = RATES_PLACEHOLDERS if saying.field == RATES else frozenset({"value"})
     for key in ("text", "burst_text"):
-        _check_placeholders(file, f"{where}: {key}", getattr(saying, key), allowed)
+        _check_placeholders(file, f"{where}: {key}", getattr(saying, key), _placeholders(saying))
+
+
+def _placeholders(saying: Saying) -> frozenset[str]:
+    if saying.field == RATES:
+        return RATES_PLACEHOLDERS
+    return RATE_PLACEHOLDERS if saying.field in RATE_FIELDS else frozenset({"value"})
 
 
 def _check_placeholders(file: DialectFile, key: str, text: str | None, allowed: frozenset[str]) -> None:

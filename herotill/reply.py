@@ -15,8 +15,8 @@ from herotill.policy import Counting, Ending, Rates, ServicePolicy
 class Reply:
     """What an Access-Accept says, before any dialect: None is unlimited or unsaid.
 
-    Octets are what this session may still use; input is the subscriber's upload, output the download. A burst is the rate for
-    so many seconds, where the make has it; `redirect_url` is where the subscriber is led to.
+    Octets are what this session may still use; input is the subscriber's upload, output the download. A burst is the rate
+    for so many seconds, where the make has it; `redirect_url` is where the subscriber is led to.
     """
 
     session_timeout_seconds: int | None = None

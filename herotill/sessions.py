@@ -5,7 +5,7 @@ yet over its snapshot.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
@@ -184,13 +184,8 @@ SESSION_COLUMNS = (
 """The columns of `radius.session` that make a Session, in the order `session_from_values` takes them."""
 
 
-def session_from_row(row: Mapping[str, Any]) -> Session:
-    """Read a row of `radius.session` by its columns' names, as JSON has it."""
-    return session_from_values([row[name] for name in SESSION_COLUMNS])
-
-
 def session_from_values(row: Sequence[Any]) -> Session:
-    """Read the SESSION_COLUMNS of a row of `radius.session`."""
+    """Read the SESSION_COLUMNS of a row of `radius.session`, from the database or from JSON."""
     return Session(
         row[0],
         row[1],
@@ -218,5 +213,6 @@ def identifying_attributes(session: Session) -> dict[str, str]:
         "Framed-IPv6-Prefix": session.details.get("framed_ipv6_prefix", ""),
         "NAS-Port-Id": session.details.get("nas_port_id", ""),
         "Called-Station-Id": session.details.get("called_station_id", ""),
+        "Service-Type": session.details.get("service_type", ""),
     }
     return {name: value for name, value in named.items() if value}
