@@ -6,7 +6,7 @@ from datetime import datetime
 
 from herotill.grants import Grant, GrantEnd, burn_order
 from herotill.ladder import WHOLE
-from herotill.reply import Reply
+from herotill.reply import UNLIMITED, Reply, reply_for
 from herotill.service import last_end, reply_at_end, step_after_end
 from herotill.sessions import Session
 from herotill.snapshot import AccountKind
@@ -14,7 +14,7 @@ from herotill.snapshot import AccountKind
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One session to be ended or changed. `reply` is what it may have from now on; None is nothing.
+    """One session to be ended or changed. `reply` is what it may have from now on; None is nothing. `before` is what it had.
 
     `percent` is the step of the plan's ladder that asks for it, 0 where it is the end itself.
     """
@@ -22,6 +22,7 @@ class Cut:
     session: Session
     reason: GrantEnd
     grant_id: int
+    before: Reply
     reply: Reply | None = None
     percent: int = 0
 
@@ -55,9 +56,10 @@ def cuts_at_end(
     step = step_after_end(ended, ended.ended_reason)
     percent = 0 if step is None else step.percent
     reply = reply_at_end(ended, ended.ended_reason)
+    before = reply_for(ended.policy, UNLIMITED, None)
     since = (stepped_at or now) if percent > WHOLE else (ended.ended_at or now)
     return [
-        Cut(session, ended.ended_reason, ended.grant_id, reply, percent)
+        Cut(session, ended.ended_reason, ended.grant_id, before, reply, percent)
         for session in live_sessions
         if reply is None or session.started_at < since
     ]

@@ -101,7 +101,8 @@ def way_to_change(change: LiveChange, dialect: Dialect, per_mille: int = PER_MIL
 def _as_told(change: LiveChange, dialect: Dialect, per_mille: int) -> tuple[Reply, Reply]:
     """Return both replies as this session is told them: limits in octets it carries, counted as the make counts them.
 
-    What limits it was told before is not known any more, only whether there were any: so every limit differs.
+    What it was told before is not known to the octet and the step, only whether it was limited: every limit differs, and
+    where one rate does, both are said.
     """
     before, after = change.before, change.after
     used = change.session.meter.total
@@ -122,7 +123,8 @@ def _as_told(change: LiveChange, dialect: Dialect, per_mille: int) -> tuple[Repl
         name: None if told[name] is None and getattr(before, name) is None else -1 for name in so_far
     }
     same: dict[str, Any] = {name: getattr(after, name) for name in _NO_SERVICE}
-    return replace(before, **was_limited, **same), replace(after, **told)
+    rates: dict[str, Any] = dict.fromkeys(RATES, 0) if changed_service(before, after) & RATES else {}
+    return replace(before, **was_limited, **same, **rates), replace(after, **told)
 
 
 def _rate(reply: Reply, name: str) -> float:

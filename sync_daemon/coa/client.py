@@ -103,7 +103,9 @@ class DynamicAuthorizationClient:
             try:
                 claim = self._claim_identifier(flight.request.destination)
             except OSError as error:
-                lane.waiting.popleft().settle(Unsendable(f"no UDP socket could be opened: {error.strerror}"))
+                lane.waiting.popleft().settle(
+                    Unsendable(f"no UDP socket could be opened: {error.strerror}", is_passing=True)
+                )
                 continue
             if claim is None:
                 self._launch_when_identifiers_rested(flight)
@@ -203,7 +205,7 @@ class DynamicAuthorizationClient:
         elif flight.transmissions:
             flight.settle(Timeout())
         else:
-            flight.settle(Unsendable(f"the network refused it: {flight.send_error}"))
+            flight.settle(Unsendable(f"the network refused it: {flight.send_error}", is_passing=True))
 
     def _take_for_lost(self, flight: Flight) -> None:
         """Slow down for a request that was not answered in time, and let another take its place in the window."""

@@ -6,16 +6,21 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from sync_daemon.coa import outbox
+from sync_daemon.coa import closing, outbox
 from sync_daemon.coa.client import DynamicAuthorizationClient
 from sync_daemon.coa.exchange import Exchange
-from sync_daemon.coa.outbox import AttemptRecord, DueRequest, IpAddress, NasTarget
+from sync_daemon.coa.health import NasHealth
+from sync_daemon.coa.nas_targets import NasTarget, find_nases
+from sync_daemon.coa.outbox import AttemptRecord, DueRequest
 from sync_daemon.coa.packets import Ignored, Unsendable
+from sync_daemon.coa.ports import IpAddress
 from sync_daemon.coa.serving import ServingSettings
 from sync_daemon.coa.verdicts import AddressedRequest, address_request, attempt_record, failed_record
 from sync_daemon.coa.watched import WatchedConnection
 
 CONTENTION_SECONDS = 0.05  # another worker is just taking what is due; look again, but do not spin
+
+QUIET_STATES = ("acked", "confirmed", "gone", "superseded")
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +38,11 @@ class Desk:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._backlog: Counter[IpAddress] = Counter()
         self._unwritten: list[AttemptRecord] = []
+        self._health = NasHealth()
+        self._awaits_accounting = True  # what another daemon left may await it too
         self._renew_at = 0.0
+        self._watch_at = 0.0
+        self._reopen_at = 0.0
         self._report_at = 0.0
         self._reported: Counter[Ignored] = Counter()
 
@@ -54,7 +63,8 @@ class Desk:
         rows = await database.run(outbox.take_due, batch, lease_seconds, self._full_nas_addresses())
         if not rows:
             return False
-        targets = await database.run(outbox.find_nases, {row.nas_address for row in rows})
+        targets = await database.run(find_nases, {row.nas_address for row in rows})
+        self._health.learn(targets)
         for row in rows:
             self._begin(row, targets.get(row.nas_address))
         return len(rows) == batch
@@ -65,6 +75,25 @@ class Desk:
         if records:
             await database.run(outbox.record_results, records)
             del self._unwritten[: len(records)]
+        marks = self._health.changes()
+        if marks:
+            await database.run(closing.mark_nases, marks)
+            self._health.written(marks)
+
+    async def watch_if_due(self, database: WatchedConnection) -> None:
+        """Look what the accounting shows of what was acknowledged, and whether something goes on that should not."""
+        now = asyncio.get_running_loop().time()
+        if self._awaits_accounting and now >= self._watch_at:
+            self._watch_at = now + self._settings.watch_seconds
+            confirmed = await database.run(closing.confirm)
+            self._awaits_accounting = confirmed.awaited > 0
+            unknown = self._health.confirmed(confirmed.nas_addresses)
+            if unknown:
+                self._health.learn(await database.run(find_nases, unknown))
+                self._health.confirmed(unknown)
+        if now >= self._reopen_at:
+            self._reopen_at = now + self._settings.reopen_seconds
+            await database.run(closing.reopen, self._settings.reopen_after_seconds)
 
     async def renew_if_due(self, database: WatchedConnection) -> None:
         """Renew the lease of all that is in flight or waits for its NAS, every third of a lease."""
@@ -80,8 +109,11 @@ class Desk:
         waits = [self._settings.poll_seconds]
         if to_next is not None:
             waits.append(max(to_next, CONTENTION_SECONDS))
+        now = asyncio.get_running_loop().time()
         if self._held:
-            waits.append(max(self._renew_at - asyncio.get_running_loop().time(), 0.0))
+            waits.append(max(self._renew_at - now, 0.0))
+        if self._awaits_accounting:
+            waits.append(max(self._watch_at - now, 0.0))
         return min(waits)
 
     async def put_back(self, database: WatchedConnection) -> None:
@@ -119,8 +151,8 @@ class Desk:
             self._held[due.coa_request_id] = due
             return
         addressed = address_request(due, target)
-        if isinstance(addressed, Unsendable):
-            self._note(due, failed_record(due, addressed))
+        if isinstance(addressed, AttemptRecord):
+            self._note(due, addressed, target)
             return
         self._held[due.coa_request_id] = due
         self._backlog[due.nas_address] += 1
@@ -131,7 +163,8 @@ class Desk:
     async def _attempt(self, coa_request_id: int, addressed: AddressedRequest) -> None:
         exchange = await self._client.exchange(addressed.request)
         held = self._held.pop(coa_request_id)
-        self._note(held, attempt_record(held, addressed, exchange), exchange)
+        record = attempt_record(held, addressed, exchange, self._settings)
+        self._note(held, record, addressed.nas, exchange)
 
     def _end(self, due: DueRequest, task: asyncio.Task[None]) -> None:
         del self._tasks[due.coa_request_id]
@@ -145,17 +178,31 @@ class Desk:
             self._note(due, failed_record(due, reason))
             logger.error("A request failed by a fault of ours.", exc_info=error)
 
-    def _note(self, due: DueRequest, record: AttemptRecord, exchange: Exchange | None = None) -> None:
+    def _note(
+        self,
+        due: DueRequest,
+        record: AttemptRecord,
+        nas: NasTarget | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
         self._unwritten.append(record)
+        self._awaits_accounting |= record.state == "acked"
+        if nas is not None:
+            self._health.note(due, record, nas)
         self._on_result()
-        fields: dict[str, object] = {
-            "request": due.coa_request_id,
-            "reason": due.reason,
-            "username": due.username,
-            "nas_address": str(due.nas_address),
-            "state": record.state,
-            "error_cause": record.error_cause,
-        }
-        if exchange is not None and exchange.sent_at is not None and due.caused_at is not None:
-            fields["reaction_milliseconds"] = (exchange.sent_at - due.caused_at).total_seconds() * 1000
-        logger.log(logging.INFO if record.state == "acked" else logging.WARNING, record.outcome, extra=fields)
+        level = logging.INFO if record.state in QUIET_STATES else logging.WARNING
+        logger.log(level, record.outcome, extra=_fields_of(due, record, exchange))
+
+
+def _fields_of(due: DueRequest, record: AttemptRecord, exchange: Exchange | None) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "request": due.coa_request_id,
+        "reason": due.reason,
+        "username": due.username,
+        "nas_address": str(due.nas_address),
+        "state": record.state,
+        "error_cause": record.error_cause,
+    }
+    if exchange is not None and exchange.sent_at is not None and due.caused_at is not None:
+        fields["reaction_milliseconds"] = (exchange.sent_at - due.caused_at).total_seconds() * 1000
+    return fields

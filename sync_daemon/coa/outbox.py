@@ -1,4 +1,4 @@
-"""The outbox in the database: take due requests, keep their lease, find their NAS, record what became of them.
+"""The outbox in the database: take due requests, keep their lease, record what became of them.
 
 Every function is one short statement on an autocommit connection. A row taken is `sent` with `next_attempt_at` as the
 end of its lease; whoever holds it renews the lease, and a row whose lease ran out belongs to whoever takes it next.
@@ -8,15 +8,18 @@ cannot overwrite what another has done since.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from herotill.nas import network_of
+from herotill.live_change import Purpose
+from sync_daemon.coa.closing import CLOSE_GONE, HOLD_RESERVATIONS, LOST_STATES
 from sync_daemon.coa.packets import Action
+from sync_daemon.coa.ports import IpAddress
 
 CHANNEL = "herotill_coa"
 
@@ -24,14 +27,19 @@ LISTEN = f"LISTEN {CHANNEL}"
 
 # Losing the lease in a crash of PostgreSQL means sending a request twice, which a NAS answers with 503; waiting for the
 # disk would cost each disconnect milliseconds. NASes with a full backlog here are left to other daemons and to later.
+# What is on its way for a session goes first: a NAS must hear of two changes in the order they were wanted.
 TAKE_DUE = """
 SET LOCAL synchronous_commit = off;
 WITH due AS (
-    SELECT coa_request_id
-    FROM radius.coa_request
-    WHERE state IN ('pending', 'sent')
+    SELECT coa_request_id, acct_unique_id, state AS was
+    FROM radius.coa_request AS request
+    WHERE finished_at IS NULL
       AND next_attempt_at <= statement_timestamp()
       AND nas_address <> ALL (%(full_nas_addresses)s::inet[])
+      AND NOT EXISTS (
+          SELECT FROM radius.coa_request AS earlier
+          WHERE earlier.acct_unique_id = request.acct_unique_id AND earlier.finished_at IS NULL
+            AND earlier.state = 'sent' AND earlier.coa_request_id < request.coa_request_id)
     ORDER BY next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -40,17 +48,26 @@ UPDATE radius.coa_request AS request
 SET state = 'sent',
     attempts = attempts + 1,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
-FROM due
+FROM due LEFT JOIN radius.session ON session.acct_unique_id = due.acct_unique_id
 WHERE request.coa_request_id = due.coa_request_id
 RETURNING request.coa_request_id, request.attempts, request.action, request.reason, request.username,
-          host(request.nas_address), request.session_attributes, request.changes, request.caused_at
+          host(request.nas_address), request.session_attributes, request.changes, request.caused_at,
+          request.purpose, request.profile_number, request.becomes_disconnect, request.failures,
+          due.was = 'acked', request.is_superseded,
+          CASE WHEN session.acct_unique_id IS NULL THEN 'unknown'
+               WHEN session.stopped_at IS NOT NULL THEN 'stopped' ELSE 'live' END,
+          session.interim_interval_seconds,
+          NOT EXISTS (SELECT FROM radius.session AS other
+                      WHERE other.username = request.username AND other.stopped_at IS NULL
+                        AND other.nas_address = request.nas_address
+                        AND other.acct_unique_id <> request.acct_unique_id)
 """
 
 # statement_timestamp() and not clock_timestamp(): only a stable function lets the index coa_request_due end the scan.
 SECONDS_TO_NEXT = """
 SELECT EXTRACT(EPOCH FROM min(next_attempt_at) - statement_timestamp())::double precision
 FROM radius.coa_request
-WHERE state IN ('pending', 'sent')
+WHERE finished_at IS NULL
   AND nas_address <> ALL (%(full_nas_addresses)s::inet[])
 """
 
@@ -73,55 +90,59 @@ WHERE request.coa_request_id = held.coa_request_id
   AND request.state = 'sent'
 """
 
-# Exact addresses by the index; networks and IPv6, which people write in many ways, are compared by us.
-# nasname is text that anybody may have edited, so it is never cast here: one bad name must not stop all requests.
-FIND_NASES = """
-SELECT nas.nasname, nas.shortname, nas.type, COALESCE(profile.coa_secret, nas.secret),
-       COALESCE(profile.coa_port, 3799), host(profile.coa_address)
-FROM radius.nas
-LEFT JOIN radius.nas_profile AS profile ON profile.nas_id = nas.id
-WHERE nas.nasname = ANY (%(addresses)s)
-   OR position('/' IN nas.nasname) > 0
-   OR position(':' IN nas.nasname) > 0
-ORDER BY nas.id
-"""
-
 # The attempt is kept even when the lease was lost meanwhile: it did happen. The Stop may have come before the ACK was
-# recorded; a state the meter set is left alone. Recording again after a broken connection changes nothing.
+# recorded; a state set meanwhile is left alone. Recording again after a broken connection changes nothing. What was
+# superseded while it was on its way is not gone on with.
 RECORD_RESULTS = """
 WITH result AS (
     SELECT *
     FROM jsonb_to_recordset(%(results)s::jsonb) AS r (
-        coa_request_id bigint, attempt integer, profile text, destination text, identifier smallint,
-        sent_at timestamptz, transmissions smallint, answered_at timestamptz,
-        result text, error_cause integer, state text, outcome text)
+        coa_request_id bigint, attempt integer, action text, profile text, destination text, identifier smallint,
+        source_port integer, sent_at timestamptz, transmissions smallint, answered_at timestamptz,
+        result text, error_cause integer, state text, wait_seconds double precision,
+        profile_number smallint, becomes_disconnect boolean, failures smallint, outcome text)
 ), recorded AS (
-    INSERT INTO radius.coa_attempt (coa_request_id, attempt, profile, destination, identifier, sent_at,
-                                    transmissions, answered_at, result, error_cause)
-    SELECT coa_request_id, attempt, profile, destination, identifier, sent_at,
-           transmissions, answered_at, result, result.error_cause
+    INSERT INTO radius.coa_attempt (coa_request_id, attempt, action, profile, destination, identifier, source_port,
+                                    sent_at, transmissions, answered_at, result, error_cause, outcome)
+    SELECT coa_request_id, attempt, result.action, profile, destination, identifier, source_port,
+           sent_at, transmissions, answered_at, result, result.error_cause, result.outcome
     FROM result
     JOIN radius.coa_request USING (coa_request_id)
     WHERE sent_at IS NOT NULL
     ON CONFLICT DO NOTHING
 )
 UPDATE radius.coa_request AS request
-SET state = result.state,
+SET state = CASE WHEN is_superseded AND result.state = 'pending' THEN 'superseded' ELSE result.state END,
     error_cause = result.error_cause,
     outcome = result.outcome,
-    finished_at = COALESCE(result.answered_at, clock_timestamp())
+    profile_number = result.profile_number,
+    becomes_disconnect = result.becomes_disconnect,
+    failures = result.failures,
+    acked_at = CASE WHEN result.state = 'acked' THEN COALESCE(result.answered_at, acked_at) ELSE acked_at END,
+    next_attempt_at = clock_timestamp() + make_interval(secs => COALESCE(wait_seconds, 0)),
+    finished_at = CASE WHEN wait_seconds IS NULL OR is_superseded AND result.state = 'pending'
+                       THEN COALESCE(result.answered_at, clock_timestamp()) END
 FROM result
 WHERE request.coa_request_id = result.coa_request_id
   AND request.attempts = result.attempt
   AND request.state = 'sent'
 """
 
-IpAddress = IPv4Address | IPv6Address
+
+class SessionState(StrEnum):
+    """What the accounting says of the session a request is about."""
+
+    UNKNOWN = "unknown"
+    LIVE = "live"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class DueRequest:
-    """A row of the outbox we hold. `attempt` is which taking of it this is, from 1."""
+    """A row of the outbox we hold. `attempt` is which taking of it this is, from 1.
+
+    `was_acked`: the NAS said yes before, and nothing came of it in time.
+    """
 
     coa_request_id: int
     attempt: int
@@ -132,32 +153,43 @@ class DueRequest:
     session_attributes: object  # JSON: an object of attribute names to values, if the producer did its part
     changes: object
     caused_at: datetime | None
+    purpose: Purpose = Purpose.END
+    profile_number: int = 0
+    becomes_disconnect: bool = False
+    failures: int = 0
+    was_acked: bool = False
+    is_superseded: bool = False
+    session_state: SessionState = SessionState.UNKNOWN
+    interim_interval_seconds: int | None = None
+    is_only_session: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class NasTarget:
-    """Where and how one NAS takes dynamic authorization. `coa_address` None means where its packets come from."""
-
-    nasname: str
-    shortname: str
-    nas_type: str
-    secret: bytes = field(repr=False)
-    coa_port: int
-    coa_address: IpAddress | None
+    @property
+    def action_now(self) -> Action:
+        """What is asked of the NAS now: a change may have become a disconnect."""
+        return Action.DISCONNECT if self.becomes_disconnect else self.action
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What became of one attempt. Without `sent_at` nothing left and only the request's state is written."""
+    """What became of one attempt, and what is next. Without `sent_at` nothing left and only the request is written.
+
+    `state` is one of coa_request.state; `wait_seconds` None: it is settled.
+    """
 
     coa_request_id: int
     attempt: int
-    state: str  # acked, naked, timed_out or failed
+    state: str
     outcome: str  # one sentence for people
+    wait_seconds: float | None = None
+    profile_number: int = 0
+    becomes_disconnect: bool = False
+    failures: int = 0
+    action: str = "disconnect"
     result: str | None = None  # ack, nak, timeout or error
     profile: str = ""
     destination: str = ""
     identifier: int | None = None
+    source_port: int | None = None
     sent_at: datetime | None = None
     transmissions: int = 0
     answered_at: datetime | None = None
@@ -204,27 +236,15 @@ def put_back(connection: Connection, held: Sequence[DueRequest]) -> None:
     _execute_for(connection, PUT_BACK, held, {})
 
 
-def find_nases(connection: Connection, nas_addresses: Collection[IpAddress]) -> dict[IpAddress, NasTarget]:
-    """Find the NAS of each address: the longest matching nasname, an address or a network. Unknown ones are left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(FIND_NASES, {"addresses": [str(address) for address in nas_addresses]})
-        rows = cursor.fetchall()
-    targets = [_target(*row) for row in rows]
-    best = {address: longest_match(address, targets) for address in nas_addresses}
-    return {address: target for address, target in best.items() if target is not None}
-
-
-def longest_match(address: IpAddress, targets: Sequence[NasTarget]) -> NasTarget | None:
-    """Choose the target whose nasname holds the address most narrowly; of equals the first. Bad names match nothing."""
-    lengths = [(_match_length(address, target.nasname), target) for target in targets]
-    matching = [(length, target) for length, target in lengths if length is not None]
-    return max(matching, key=lambda pair: pair[0])[1] if matching else None
-
-
 def record_results(connection: Connection, records: Sequence[AttemptRecord]) -> None:
-    """Write attempts and final states, all in one statement."""
+    """Write attempts and states, and what follows for sessions and their grants, all in one transaction."""
+    gone = [record.coa_request_id for record in records if record.state == "gone"]
+    lost = [record.coa_request_id for record in records if record.state in LOST_STATES]
+    statements = [RECORD_RESULTS, *([CLOSE_GONE] if gone else ()), *([HOLD_RESERVATIONS] if lost else ())]
+    results = json.dumps([asdict(record) for record in records], default=datetime.isoformat)
     with connection.cursor() as cursor:
-        cursor.execute(RECORD_RESULTS, {"results": json.dumps([_row(record) for record in records])})
+        # One query string is one transaction (PostgreSQL, Frontend/Backend Protocol, Multiple Statements).
+        cursor.execute(";".join(statements), {"results": results, "gone": gone, "lost": lost})
 
 
 def _execute_for(
@@ -236,7 +256,9 @@ def _execute_for(
 
 
 def _due_request(coa_request_id: int, attempt: int, action: str, *rest: Any) -> DueRequest:
-    reason, username, nas_address, session_attributes, changes, caused_at = rest
+    reason, username, nas_address, session_attributes, changes, caused_at, purpose, *progress = rest
+    profile_number, becomes_disconnect, failures, was_acked, is_superseded, session_state, *known = progress
+    interim_interval_seconds, is_only_session = known
     return DueRequest(
         coa_request_id,
         attempt,
@@ -247,33 +269,13 @@ def _due_request(coa_request_id: int, attempt: int, action: str, *rest: Any) -> 
         session_attributes,
         changes,
         caused_at,
+        Purpose(purpose),
+        profile_number,
+        becomes_disconnect,
+        failures,
+        was_acked,
+        is_superseded,
+        SessionState(session_state),
+        interim_interval_seconds,
+        is_only_session,
     )
-
-
-def _target(
-    nasname: str, shortname: str, nas_type: str, secret: str, coa_port: int, coa_address: str | None
-) -> NasTarget:
-    address = None if coa_address is None else ip_address(coa_address)
-    return NasTarget(nasname, shortname, nas_type, secret.encode(), coa_port, address)
-
-
-def _match_length(address: IpAddress, nasname: str) -> int | None:
-    network = network_of(nasname)
-    return network.prefixlen if network is not None and address in network else None
-
-
-def _row(record: AttemptRecord) -> dict[str, object]:
-    return {
-        "coa_request_id": record.coa_request_id,
-        "attempt": record.attempt,
-        "profile": record.profile,
-        "destination": record.destination,
-        "identifier": record.identifier,
-        "sent_at": record.sent_at and record.sent_at.isoformat(),
-        "transmissions": record.transmissions,
-        "answered_at": record.answered_at and record.answered_at.isoformat(),
-        "result": record.result,
-        "error_cause": record.error_cause,
-        "state": record.state,
-        "outcome": record.outcome,
-    }

@@ -57,9 +57,10 @@ class Timeout:
 
 @dataclass(frozen=True, slots=True)
 class Unsendable:
-    """The request never left: it could not be encoded, or no socket would take it."""
+    """The request never left: it could not be encoded, or no socket would take it. That may pass (`is_passing`)."""
 
     reason: str
+    is_passing: bool = False
 
 
 Outcome = Ack | Nak | Timeout | Unsendable

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from herotill.dialect import IdentificationProfile, dialect_for
 from sync_daemon.coa.packets import Action, AttributeValue
 
-__all__ = ["IdentificationProfile", "NamedSession", "name_session", "profiles_for"]
+__all__ = ["IdentificationProfile", "NamedSession", "profiles_for", "ways_to_name"]
+
+ONE_SESSION = frozenset(
+    {"Acct-Session-Id", "Acct-Multi-Session-Id", "Framed-IP-Address", "Framed-IPv6-Prefix", "NAS-Port"}
+)
+"""What no two sessions have in common at one time and one NAS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +28,25 @@ def profiles_for(nas_type: str, action: Action = Action.DISCONNECT) -> tuple[Ide
     return dialect.coa if action is Action.COA else dialect.disconnect
 
 
-def name_session(
-    nas_type: str, known: Mapping[str, AttributeValue], action: Action = Action.DISCONNECT
-) -> NamedSession | None:
-    """Name a session by the make's first usable profile; None when too little is known of it.
+def ways_to_name(
+    nas_type: str,
+    known: Mapping[str, AttributeValue],
+    action: Action = Action.DISCONNECT,
+    is_only_session: bool = True,
+) -> tuple[NamedSession, ...]:
+    """Return every way this make may be told which session is meant, in the order to be tried; each asks something else.
 
-    An empty value counts as unknown: RFC 2865 §5 forbids sending one.
+    An empty value counts as unknown: RFC 2865 §5 forbids sending one. A name alone may mean another session of the same
+    user, so it is a way only where there is no other.
     """
+    ways: dict[tuple[str, ...], NamedSession] = {}
     for profile in profiles_for(nas_type, action):
-        if all(known.get(name) for name in profile.required):
-            wanted = profile.required + profile.optional
-            return NamedSession(profile.name, {name: known[name] for name in wanted if known.get(name)})
-    return None
+        if not all(known.get(name) for name in profile.required):
+            continue
+        if not is_only_session and ONE_SESSION.isdisjoint(profile.required):
+            continue
+        wanted = [name for name in profile.required + profile.optional if known.get(name)]
+        ways.setdefault(
+            tuple(sorted(wanted)), NamedSession(profile.name, {name: known[name] for name in wanted})
+        )
+    return tuple(ways.values())

@@ -109,6 +109,7 @@ class OutboxServer:
         more_are_due = await self._desk.take(database)
         await self._desk.write(database)
         await self._desk.renew_if_due(database)
+        await self._desk.watch_if_due(database)
         self._desk.report_ignored()
         if not more_are_due and not self._wake.is_set():
             await self._sleep(await self._desk.seconds_to_wait(database))

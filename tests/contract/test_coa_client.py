@@ -233,7 +233,7 @@ def test_the_source_address_is_the_configured_one() -> None:
 def test_a_source_address_that_is_not_ours_is_said() -> None:
     with FakeNas() as nas:
         outcome = exchange_with(nas, source_address="192.0.2.1").outcome
-    assert outcome == Unsendable("no UDP socket could be opened: Cannot assign requested address")
+    assert outcome == Unsendable("no UDP socket could be opened: Cannot assign requested address", True)
 
 
 def test_a_nas_is_never_given_more_than_its_window() -> None:

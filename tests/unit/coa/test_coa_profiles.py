@@ -4,7 +4,7 @@ import pytest
 
 from herotill.dialect import dialects
 from herotill.dictionary import dictionary
-from sync_daemon.coa.profiles import name_session, profiles_for
+from sync_daemon.coa.profiles import NamedSession, profiles_for, ways_to_name
 
 KNOWN = {
     "User-Name": "student-1",
@@ -15,6 +15,10 @@ KNOWN = {
     "NAS-Identifier": "hotspot-1",
     "Service-Type": "Login-User",
 }
+
+
+def name_session(nas_type: str, known: dict[str, str]) -> NamedSession | None:
+    return next(iter(ways_to_name(nas_type, known)), None)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,15 @@ def test_profiles_have_names_of_their_own_and_known_attributes() -> None:
             for name in (*profile.required, *profile.optional):
                 assert name in dictionary()
     assert profiles_for("mikrotik") is profiles_for("MikroTik")
+
+
+def test_r31_the_ways_to_name_a_session_differ_and_narrow_ones_come_first() -> None:
+    ways = [list(way.attributes) for way in ways_to_name("other", {**KNOWN, "Calling-Station-Id": ""})]
+    assert ways == [["User-Name", "Acct-Session-Id"], ["Acct-Session-Id"], ["User-Name"]]
+
+
+def test_r31_a_user_with_other_sessions_is_never_named_by_name_alone() -> None:
+    """Else a request for a session that is gone would end the one that came after it."""
+    for nas_type in ("other", "mikrotik", "ruckus"):
+        for way in ways_to_name(nas_type, KNOWN, is_only_session=False):
+            assert list(way.attributes) != ["User-Name"]
