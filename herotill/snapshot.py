@@ -1,19 +1,21 @@
 """The account snapshot: everything one login is decided from.
 
-Shape of the JSON: the SQL function `radius.account_snapshot` (sql/0001_packet_time.sql).
+Shape of the JSON: the SQL function `radius.account_parts` (sql/0002_packet_time.sql).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from herotill.allocation import GroupAllocation, allocation_from_row
-from herotill.grants import Burn, Grant, as_time, grant_from_row
+from herotill.grants import Burn, Grant, grant_from_values, required_time
 from herotill.policy import ServicePolicy, read_policy
-from herotill.sessions import Session, session_from_row
+from herotill.sessions import Session, session_from_values
 from herotill.usage import counted_octets
+
+_Kind = TypeVar("_Kind")
 
 RESERVATION_SECONDS = 1800
 """A claimed slice is held this long after its session's last report; a lost session frees it then."""
@@ -91,32 +93,44 @@ class AccountSnapshot:
     reservations: tuple[Reservation, ...] = ()
 
 
-def snapshot_from_json(document: Mapping[str, Any]) -> AccountSnapshot:
-    """Read the document that `radius.account_snapshot` returns."""
-    allocation, last_ended = document["allocation"], document["last_ended"]
+def snapshot_from_json(document: Sequence[Sequence[Any]]) -> AccountSnapshot:
+    """Read the document that `radius.account_snapshot` returns: parts, each a list that begins with its kind."""
+    parts: dict[str, list[Sequence[Any]]] = {}
+    for kind, *values in document:
+        parts.setdefault(kind, []).append(values)
+    found = parts.get
+    ((username, kind, status, policy, group, allocation),) = parts["account"]
+    last_ended = found("last_ended")
     return AccountSnapshot(
-        username=document["username"],
-        kind=AccountKind(document["kind"]),
-        status=AccountStatus(document["status"]),
-        policy=read_policy(document["policy"]),
-        group=document["group"],
-        check=_rows(document["check"]),
-        reply=_rows(document["group_reply"]) + _rows(document["reply"]),
+        username=username,
+        kind=AccountKind(kind),
+        status=AccountStatus(status),
+        policy=read_policy(policy),
+        group=group,
+        check=_rows(found("check", ())),
+        reply=_rows(found("group_reply", ())) + _rows(found("reply", ())),
         allocation=None if allocation is None else allocation_from_row(allocation),
-        allocation_keys=frozenset(document["allocation_keys"]),
-        grants=tuple(grant_from_row(row) for row in document["grants"]),
-        last_ended=None if last_ended is None else grant_from_row(last_ended),
-        sessions=tuple(session_from_row(row) for row in document["sessions"]),
-        reservations=tuple(_reservation(row) for row in document["reservations"]),
+        allocation_keys=frozenset(key for (key,) in found("allocation_key", ())),
+        grants=_in_order(map(grant_from_values, found("grant", ())), lambda grant: grant.grant_id),
+        last_ended=None if last_ended is None else grant_from_values(last_ended[0]),
+        sessions=_in_order(map(session_from_values, found("session", ())), lambda one: one.acct_unique_id),
+        reservations=_in_order(map(_reservation, found("reservation", ())), lambda one: one.login_id),
     )
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> tuple[Row, ...]:
-    return tuple(Row(*row) for row in rows)
+def _rows(rows: Sequence[Sequence[Any]]) -> tuple[Row, ...]:
+    """Attribute, operator and value, in the order of what follows them: of a group its priority, and the row's id."""
+    ordered = rows if len(rows) < 2 else sorted(rows, key=lambda row: tuple(row[3:]))
+    return tuple([Row(row[0], row[1], row[2]) for row in ordered])
 
 
-def _reservation(row: Mapping[str, Any]) -> Reservation:
-    expires_at = as_time(row["expires_at"])
-    if expires_at is None:
-        raise ValueError("a reservation has expires_at")
-    return Reservation(row["login_id"], row["entitlement_id"], row["octets"], row["used_octets"], expires_at)
+def _in_order(some: Iterable[_Kind], key: Callable[[_Kind], Any]) -> tuple[_Kind, ...]:
+    found = list(some)
+    if len(found) > 1:
+        found.sort(key=key)
+    return tuple(found)
+
+
+def _reservation(values: Sequence[Any]) -> Reservation:
+    login_id, grant_id, octets, used_octets, expires_at = values
+    return Reservation(login_id, grant_id, octets, used_octets, required_time(expires_at))

@@ -122,7 +122,7 @@ class SnapshotStore:
             self._loading = None
         return self._lay_over(snapshot, records, now)
 
-    def _load(self, username: str) -> tuple[dict[str, Any] | None, Sequence[Unmetered]]:
+    def _load(self, username: str) -> tuple[Sequence[Sequence[Any]] | None, Sequence[Unmetered]]:
         """Return the account and the journalled records that it does not hold yet, of one moment."""
         records = self._unmetered.get(username, [])
         if not records:

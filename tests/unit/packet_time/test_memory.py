@@ -14,17 +14,7 @@ from tests.unit.rules.build import NAS, account, session
 
 def document(username: str, status: str = "active") -> str:
     """What radius.account_snapshot says of an account with nothing on it."""
-    empty: dict[str, Any] = {
-        name: [] for name in ("check", "reply", "group_reply", "allocation_keys", "grants", "sessions")
-    }
-    nothing: dict[str, Any] = {
-        "reservations": [],
-        "allocation": None,
-        "last_ended": None,
-        "group": None,
-        "policy": {},
-    }
-    return json.dumps({"username": username, "kind": "prepaid", "status": status} | empty | nothing)
+    return json.dumps([["account", username, "prepaid", status, {}, None, None]])
 
 
 def known(username: str, **changes: Any) -> AccountSnapshot:
