@@ -3,18 +3,34 @@
 import secrets
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from herotill.errors import InvalidValue, Refused
 from herotill.multiplier import format_multiplier, parse_multiplier
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.nas_dialects import dialects_command
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
-TYPES = ("mikrotik", "chillispot", "coovachilli", "wispr", "cisco", "other")
+# The dialects' (herotill/dialects): written here too, so that help needs to read no files. A file of the operator's may add.
+TYPES = (
+    *(
+        "mikrotik",
+        "mikrotik-hotspot",
+        "mikrotik-ppp",
+        "mikrotik-pppoe",
+        "chillispot",
+        "coovachilli",
+        "chilli",
+        "wispr",
+    ),
+    *("cisco", "cisco-ios", "cisco-isg", "cisco-xe", "juniper", "junos", "huawei", "nokia", "alcatel"),
+    *("unifi", "ubiquiti", "aruba", "ruckus", "cambium", "accel-ppp", "accel", "hostapd"),
+    *("ocserv", "openconnect", "strongswan", "generic", "other"),
+)
 SHORTEST_SECRET_OCTETS = 8
 LONGEST_SECRET_OCTETS = 128
 
@@ -50,9 +66,27 @@ DELETE_NAS = "DELETE FROM radius.nas WHERE shortname = %(name)s RETURNING id"
 NOTIFY = "SELECT pg_notify('herotill_nas', '')"
 
 
+class NasType(click.Choice):  # type: ignore[type-arg]  # it takes none before click 8.2
+    """One of TYPES, or one that a dialect of the operator's own claims."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the type in small letters. A usage error for one nobody speaks."""
+        application = ctx.find_object(Application) if ctx is not None else None
+        if application is not None and str(value).lower() not in TYPES:
+            from herotill.dialect import dialects  # noqa: PLC0415 - slow to read, and rarely needed
+
+            _ = application.settings  # its dialects are spoken from here on
+            if any(str(value).lower() in dialect.nas_types for dialect in dialects().values()):
+                return str(value).lower()
+        return super().convert(value, param, ctx)
+
+
 @click.group()
 def nas() -> None:
     """The routers that may ask."""
+
+
+nas.add_command(dialects_command)
 
 
 @nas.command()
@@ -61,14 +95,19 @@ def nas() -> None:
     "--address", required=True, help="Source address of its packets, or a network: 10.1.0.0/16, 2001:db8::7."
 )
 @click.option(
-    "--type", "nas_type", type=click.Choice(TYPES), default="other", show_default=True, help="Its dialect."
+    "--type",
+    "nas_type",
+    type=NasType(TYPES, case_sensitive=False),
+    default="other",
+    show_default=True,
+    help="Its make.",
 )
 @click.option(
     "--secret-file", type=click.Path(path_type=Path, dir_okay=False), help="The shared secret; - is stdin."
 )
 @click.option("--generate-secret", is_flag=True, help="Make a secret and print it, once.")
 @click.option(
-    "--coa-port", default=3799, show_default=True, help="Where it takes Disconnect and CoA requests."
+    "--coa-port", type=click.INT, help="Where it takes Disconnect and CoA requests; else where its make does."
 )
 @click.option(
     "--multiplier", default="1x", show_default=True, help="What an octet counts there: 0x, 0.5x, 2x."
@@ -80,7 +119,7 @@ def add(application: Application, /, name: str, address: str, **chosen: object) 
         "name": checked_name(name),
         "address": checked_address(address),
         "type": chosen["nas_type"],
-        "coa_port": checked_port(chosen["coa_port"]),
+        "coa_port": _port_of(chosen["coa_port"], str(chosen["nas_type"])),
         "multiplier_per_mille": parse_multiplier(str(chosen["multiplier"]), "--multiplier"),
         "description": None,
     }
@@ -95,7 +134,7 @@ def add(application: Application, /, name: str, address: str, **chosen: object) 
 @nas.command()
 @click.argument("name")
 @click.option("--address", help="Source address of its packets, or a network.")
-@click.option("--type", "nas_type", type=click.Choice(TYPES), help="Its dialect.")
+@click.option("--type", "nas_type", type=NasType(TYPES, case_sensitive=False), help="Its make.")
 @click.option("--coa-port", type=click.INT, help="Where it takes Disconnect and CoA requests.")
 @click.option("--multiplier", help="What an octet counts there from now on: 0x, 0.5x, 2x.")
 @pass_application
@@ -198,6 +237,14 @@ def checked_address(address: str) -> str:
         raise InvalidValue("address", address, "the whole Internet cannot share one secret")
     single = network.prefixlen == network.max_prefixlen
     return str(network.network_address) if single else str(network)
+
+
+def _port_of(port: object, nas_type: str) -> int:
+    if port is not None:
+        return checked_port(port)
+    from herotill.dialect import dialect_for  # noqa: PLC0415
+
+    return dialect_for(nas_type).coa_port
 
 
 def checked_port(port: object) -> int:
