@@ -59,6 +59,11 @@ class Settings:
         """Whether the private PostgreSQL in the state directory holds the data."""
         return self.billing_url is None
 
+    @property
+    def dialects_directory(self) -> Path:
+        """Where the operator's own NAS dialects are; there may be none."""
+        return self.state_directory / "dialects"
+
 
 def default_state_directory() -> Path:
     """Where an installation lives when nothing else is said: HEROTILL_STATE, else by who is asking."""

@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
+from herotill.dialect import use_dialects
 from herotill.errors import InvalidValue
 from sync_daemon.database import embedded_cluster, ensure_running
 from sync_daemon.settings import Settings
@@ -172,6 +173,7 @@ def run_worker(name: str, settings: Settings) -> None:
         signal.signal(number, lambda _signal, _frame: stop.set())
     threading.Thread(target=_end_with_supervisor, args=(stop,), name="lifeline", daemon=True).start()
     ensure_running(settings)
+    use_dialects(settings.dialects_directory)
     run: Run = importlib.import_module(WORKERS[name]).run
     try:
         run(settings, stop)

@@ -34,8 +34,15 @@ class Application:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings of the installation. Raises Refused before `herotill init`, InvalidValue for a bad file."""
-        return load_settings(self.config_path, self.state_directory)
+        """The settings of the installation, whose dialects this process then speaks.
+
+        Raises Refused before `herotill init`, InvalidValue for a bad file.
+        """
+        from herotill.dialect import use_dialects  # noqa: PLC0415
+
+        settings = load_settings(self.config_path, self.state_directory)
+        use_dialects(settings.dialects_directory)
+        return settings
 
     @cached_property
     def console(self) -> "Console":
