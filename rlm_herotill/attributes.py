@@ -110,8 +110,17 @@ def password_pairs(rows: Iterable[Row]) -> tuple[ReplyPair, ...]:
 
 
 def checked_pairs(pairs: Iterable[tuple[str, str]], complain: Callable[[str], None]) -> list[ReplyPair]:
-    """Return rendered pairs fit for the reply list; one that would be misread is left out and complained of."""
-    return [(name, ":=", escape(value)) for name, value in pairs if _is_sound(name, value, complain)]
+    """Return rendered pairs fit for the reply list; one that would be misread is left out and complained of.
+
+    A name may come again (Cisco-AVPair): `:=` would then leave the last alone.
+    """
+    checked: list[ReplyPair] = []
+    said: set[str] = set()
+    for name, value in pairs:
+        if _is_sound(name, value, complain):
+            checked.append((name, "+=" if name in said else ":=", escape(value)))
+            said.add(name)
+    return checked
 
 
 def checked_rows(rows: Iterable[Row], complain: Callable[[str], None]) -> list[ReplyPair]:

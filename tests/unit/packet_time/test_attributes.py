@@ -109,3 +109,12 @@ def test_an_operator_s_row_carries_an_operator_that_does_what_it_says(op: str, s
 
 def test_message_authenticator_is_zero_and_replaces() -> None:
     assert MESSAGE_AUTHENTICATOR == ("Message-Authenticator", ":=", "0x00")
+
+
+def test_an_attribute_that_comes_twice_is_added_not_replaced() -> None:
+    pairs = [("Cisco-AVPair", "a=1"), ("Idle-Timeout", "60"), ("Cisco-AVPair", "b=2")]
+    assert checked_pairs(pairs, lambda _: None) == [
+        ("Cisco-AVPair", ":=", "a=1"),
+        ("Idle-Timeout", ":=", "60"),
+        ("Cisco-AVPair", "+=", "b=2"),
+    ]
