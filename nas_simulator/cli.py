@@ -160,4 +160,4 @@ def _exit_by(outcome: LoginOutcome) -> None:
 
 
 def _rates(make: Make) -> list[str]:
-    return [name for name in (make.rate_pair, make.input_rate, make.output_rate) if name]
+    return [name for name in (make.rate_pair, make.rate_attribute, make.input_rate, make.output_rate) if name]

@@ -4,6 +4,7 @@ Owns the reading of limits and the arithmetic of where usage is cut. Pure: sessi
 Input and output are from here on the NAS's receiving and sending side: input is the subscriber's upload.
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -179,7 +180,21 @@ def _rates(packet: Received, make: Make) -> tuple[int | None, int | None]:
         # "rx[/tx] [burst...]", rx from the router's side; one number alone is both.
         receive, _, send = pair.split()[0].partition("/")
         return parse_rate_bits_per_second(receive), parse_rate_bits_per_second(send or receive)
+    if make.rate_attribute:
+        return _rates_in_text(packet, make)
     return _rate(packet, make.input_rate, make), _rate(packet, make.output_rate, make)
+
+
+def _rates_in_text(packet: Received, make: Make) -> tuple[int | None, int | None]:
+    found: dict[str, int] = {}
+    for value in packet.values(make.rate_attribute or ""):
+        for pattern in make.rate_patterns:
+            match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+            found |= {
+                name: int(text) * make.rate_unit_bits
+                for name, text in (match.groupdict() if match else {}).items()
+            }
+    return found.get("input"), found.get("output")
 
 
 def _rate(packet: Received, name: str | None, make: Make) -> int | None:

@@ -300,7 +300,8 @@ class SimulatedNas:
 
     def _changed_limits(self, session: Session, request: Received) -> Limits:
         now, used_seconds = self.settings.clock(), session.used.seconds
-        return session.limits.changed_by(request, self.settings.make, now, used_seconds)
+        before = Limits() if self.settings.make.coa_resets else session.limits
+        return before.changed_by(request, self.settings.make, now, used_seconds)
 
     def _disconnect(self, sessions: tuple[Session, ...]) -> None:
         for session in sessions:

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from herotill.errors import InvalidValue
 from nas_simulator.limits import Cut, Limits, Usage, parse_rate_bits_per_second, split_at_interims
-from nas_simulator.makes import CHILLISPOT, GENERIC, MIKROTIK, WISPR, Make, make_named
+from nas_simulator.makes import (
+    ACCEL_PPP,
+    CAMBIUM,
+    CHILLISPOT,
+    CISCO,
+    GENERIC,
+    MIKROTIK,
+    NOKIA,
+    WISPR,
+    Make,
+    make_named,
+)
 from nas_simulator.wire import ACCESS_ACCEPT, Value, decode, reply_to
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -54,6 +65,50 @@ def test_wispr_ends_at_a_time_of_day() -> None:
     until = ("WISPr-Session-Terminate-Time", "2026-11-22T14:01:00+02:00")
     assert limits_of(WISPR, until, ("Session-Timeout", 600)).session_timeout_seconds == 60
     assert limits_of(WISPR, ("WISPr-Bandwidth-Max-Up", 5)).input_bits_per_second == 5
+
+
+@pytest.mark.parametrize(
+    ("make", "pairs"),
+    [
+        (
+            CISCO,
+            (
+                ("Cisco-AVPair", "ip:addr-pool=gold"),
+                (
+                    "Cisco-AVPair",
+                    "lcp:interface-config#1=rate-limit input 2000000 3 6 conform-action transmit exceed-action drop",
+                ),
+                (
+                    "Cisco-AVPair",
+                    "lcp:interface-config#1=rate-limit output 8000000 1 2 conform-action transmit exceed-action drop",
+                ),
+            ),
+        ),
+        (ACCEL_PPP, (("Filter-Id", "8000/2000"),)),
+        (
+            NOKIA,
+            (
+                ("Alc-Subscriber-QoS-Override", "i:q:1:pir=2000"),
+                ("Alc-Subscriber-QoS-Override", "E:Q:1:pir=8000"),
+            ),
+        ),
+        (CAMBIUM, (("WISPr-Bandwidth-Max-Up", 2_000_000), ("WISPr-Bandwidth-Max-Down", 8_000_000))),
+    ],
+)
+def test_rates_are_read_where_each_make_has_them(make: Make, pairs: tuple[tuple[str, Value], ...]) -> None:
+    limits = limits_of(make, *pairs)
+    assert (limits.input_bits_per_second, limits.output_bits_per_second) == (2_000_000, 8_000_000)
+    assert limits_of(make, ("Filter-Id", "gold"), ("Cisco-AVPair", "rate-limit input x")) == Limits()
+
+
+def test_cambium_reads_quotas_of_its_own() -> None:
+    limits = limits_of(
+        CAMBIUM,
+        ("Cambium-Traffic-Quota-Limit-Total", 1),
+        ("Cambium-Traffic-Quota-Limit-Total-Gigwords", 2),
+        ("Cambium-Traffic-Quota-Limit-Down", 7),
+    )
+    assert (limits.total_octets, limits.output_octets) == (2 * 2**32 + 1, 7)
 
 
 def test_a_make_does_not_read_what_it_does_not_know() -> None:
