@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,31 +17,36 @@ from sqlalchemy.orm import Session
 from billing import usage_bills
 from billing.billing_run_cycles import open_cycles, pause_and_go_on
 from billing.billing_run_topups import TopUp, top_up
-from billing.suspension import Changed, resume_due, settle_all, suspend_due
+from billing.suspension import resume_all, settle_all, suspend_all, to_resume, to_suspend
 from herotill.errors import Refused
 from herotill.quantities import Money
 from herotill.suspension import ENDED, UNPAID_BILL
 
 SessionFactory = Callable[[], AbstractContextManager[Session]]
 Progress = Callable[[str, int], None]
-_Batch = tuple[list[Changed], int | None]
+_Found = TypeVar("_Found")
 
 BATCH_SIZE = 2000
 TOPUPS_AT_ONCE = 50
 
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('herotill billing run'))")
 _COUNT_DUE = text("SELECT count(*) FROM billing.billing_profile WHERE next_cycle_at < :until")
-# Whose balance may cover a bill that nobody has settled: normally nobody, for every payment settles.
+# Whose balance may cover a bill that nobody has settled: normally nobody, for every payment settles. No join, so that no
+# plan can be a bad one.
 _UNSETTLED = text("""
-    SELECT customer_id
-    FROM (SELECT customer_id, currency, min(amount_minor) AS least, sum(amount_minor) AS owed
-          FROM billing.invoice JOIN billing.account USING (account_id)
-          WHERE paid_at IS NULL AND voided_at IS NULL AND customer_id > :after GROUP BY customer_id, currency) AS open
-    JOIN (SELECT customer_id, currency, sum(amount_minor) AS balance FROM billing.ledger_posting
-          WHERE customer_id > :after GROUP BY customer_id, currency) AS funds USING (customer_id, currency)
-    WHERE balance + owed >= least
-    GROUP BY customer_id ORDER BY customer_id LIMIT :batch_size
+    SELECT DISTINCT customer_id FROM (
+        SELECT customer_id, currency, amount_minor AS fund, NULL AS owed FROM billing.ledger_posting
+        WHERE customer_id IS NOT NULL
+        UNION ALL
+        SELECT customer_id, currency, amount_minor, amount_minor FROM billing.invoice JOIN billing.account USING (account_id)
+        WHERE paid_at IS NULL AND voided_at IS NULL AND customer_id IS NOT NULL) AS money
+    GROUP BY customer_id, currency HAVING sum(fund) >= min(owed)
+    ORDER BY customer_id
 """)
+# A month may make tables many times as large before PostgreSQL has counted them again. In a batch every statement asks for
+# few rows, by an index.
+_STEADY_PLANS = text("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
+_USUAL_PLANS = text("SET LOCAL enable_seqscan = on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Options:
     actor: str = "billing run"
     dry_run: bool = False
     batch_size: int = BATCH_SIZE
+    looks_for_unsettled: bool = True  # whether bills may be covered that no payment has settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,14 @@ class _Run:
     options: Options
     report: Report
     progress: Progress
+
+    @contextmanager
+    def batch(self) -> Iterator[Session]:
+        """Open the transaction of one batch."""
+        with self.open_books() as session:
+            session.execute(_STEADY_PLANS)
+            yield session
+            session.execute(_USUAL_PLANS)  # a dry run goes on in the same transaction
 
 
 def run(
@@ -148,16 +162,17 @@ def _do(run: _Run) -> None:
         pause_and_go_on(session, until=run.until, now=run.now)
     _open_cycles(run)
     _bill_usage(run)
-    _settle(run)
-    _change(run, "resumed", partial(_resume, run))
+    if run.options.looks_for_unsettled:
+        _settle(run)
+    _resume(run)
     for reason in (UNPAID_BILL, ENDED):
-        _change(run, "suspended", partial(_suspend, run, reason))
+        _suspend(run, reason)
     _top_up(run)
 
 
 def _open_cycles(run: _Run) -> None:
     while True:
-        with run.open_books() as session:
+        with run.batch() as session:
             opened = open_cycles(
                 session,
                 until=run.until,
@@ -190,36 +205,39 @@ def _bill_usage(run: _Run) -> None:
 
 
 def _settle(run: _Run) -> None:
-    after = 0
-    while True:
-        with run.open_books() as session:
-            values = {"after": after, "batch_size": run.options.batch_size}
-            customer_ids = session.execute(_UNSETTLED, values).scalars().all()
+    with run.open_books() as session:
+        found = session.execute(_UNSETTLED).scalars().all()
+    for customer_ids in _batches(run, found):
+        with run.batch() as session:
             settled = settle_all(session, customer_ids, run.now)
-        if not customer_ids:
-            return
-        after = customer_ids[-1]
         run.report.add([Line("paid", each.username, str(each.amount)) for each in settled.paid])
         run.report.add([Line("resumed", username) for username in settled.resumed])
         run.progress("settled", len(customer_ids))
 
 
-def _suspend(run: _Run, reason: str, session: Session, after: int) -> _Batch:
-    return suspend_due(session, reason=reason, now=run.until, after=after, limit=run.options.batch_size)
+def _resume(run: _Run) -> None:
+    with run.batch() as session:
+        found = to_resume(session, now=run.now)
+    for batch in _batches(run, found):
+        with run.batch() as session:
+            changed = resume_all(session, batch, now=run.now)
+        run.report.add([Line("resumed", each.username) for each in changed])
+        run.progress("resumed", len(changed))
 
 
-def _resume(run: _Run, session: Session, after: int) -> _Batch:
-    return resume_due(session, now=run.now, after=after, limit=run.options.batch_size)
+def _suspend(run: _Run, reason: str) -> None:
+    with run.batch() as session:
+        found = to_suspend(session, reason=reason, now=run.until)
+    for batch in _batches(run, found):
+        with run.batch() as session:
+            changed = suspend_all(session, batch, reason=reason, now=run.until)
+        run.report.add([Line("suspended", each.username) for each in changed])
+        run.progress("suspended", len(changed))
 
 
-def _change(run: _Run, what: str, step: Callable[[Session, int], _Batch]) -> None:
-    """Suspend or resume batch after batch, each behind the last account of the one before."""
-    after: int | None = 0
-    while after is not None:
-        with run.open_books() as session:
-            changed, after = step(session, after)
-        run.report.add([Line(what, each.username) for each in changed])
-        run.progress(what, len(changed))
+def _batches(run: _Run, found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
+    size = run.options.batch_size
+    return (found[start : start + size] for start in range(0, len(found), size))
 
 
 def _top_up(run: _Run) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -12,11 +12,12 @@ from herotill.quantities import Money
 
 # The rows come back in the order they went in.
 _ADD_INVOICES = text("""
-    INSERT INTO billing.invoice (account_id, amount_minor, currency, issued_at, due_at, description)
-    SELECT account_id, amount_minor, currency, :now, due_at, description
+    INSERT INTO billing.invoice (account_id, amount_minor, currency, issued_at, due_at, description,
+                                 cycle_began_on)
+    SELECT account_id, amount_minor, currency, :now, due_at, description, cycle_began_on
     FROM unnest(CAST(:account_ids AS bigint[]), CAST(:amounts AS bigint[]), CAST(:currencies AS text[]),
-                CAST(:due_ats AS timestamptz[]), CAST(:descriptions AS text[]))
-         WITH ORDINALITY AS bill (account_id, amount_minor, currency, due_at, description, position)
+                CAST(:due_ats AS timestamptz[]), CAST(:descriptions AS text[]), CAST(:cycles AS date[]))
+         WITH ORDINALITY AS bill (account_id, amount_minor, currency, due_at, description, cycle_began_on, position)
     ORDER BY position RETURNING invoice_id
 """)
 _ADD_LEDGER_ENTRIES = text("""
@@ -47,6 +48,7 @@ class NewBill:
     amount: Money
     due_at: datetime
     description: str
+    cycle_began_on: date | None = None
 
 
 def issue(session: Session, bills: Sequence[NewBill], *, now: datetime, billed_by: str) -> list[int]:
@@ -60,6 +62,7 @@ def issue(session: Session, bills: Sequence[NewBill], *, now: datetime, billed_b
         "currencies": [bill.amount.currency for bill in bills],
         "due_ats": [bill.due_at for bill in bills],
         "descriptions": [bill.description for bill in bills],
+        "cycles": [bill.cycle_began_on for bill in bills],
     }
     added = session.execute(_ADD_INVOICES, columns | {"now": now})
     invoice_ids: list[int] = list(added.scalars())

@@ -113,7 +113,15 @@ class Opening:
         to = self.cycle.ends_on - timedelta(days=1)
         part = "" if self.cycle.is_whole else f", {self.cycle.days} of {self.cycle.whole_days} days"
         said = f"{self.plan_name}, {self.cycle.begins_on} to {to}{part}"
-        return NewBill(self.account_id, self.username, self.customer_id, self.amount, self.due_at, said)
+        return NewBill(
+            self.account_id,
+            self.username,
+            self.customer_id,
+            self.amount,
+            self.due_at,
+            said,
+            self.cycle.begins_on,
+        )
 
 
 @dataclass(frozen=True, slots=True)

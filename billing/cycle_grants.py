@@ -20,8 +20,9 @@ _ENDS = """
     FROM billing.billing_cycle cycle JOIN billing.account USING (account_id)
     LEFT JOIN billing.billing_profile USING (account_id)
     CROSS JOIN LATERAL (
-        SELECT min(due_at) AS due_at FROM billing.invoice JOIN billing.billing_cycle billed USING (invoice_id)
-        WHERE invoice.account_id = cycle.account_id AND paid_at IS NULL AND voided_at IS NULL) AS oldest
+        SELECT min(due_at) AS due_at FROM billing.invoice
+        WHERE invoice.account_id = cycle.account_id AND cycle_began_on IS NOT NULL
+          AND paid_at IS NULL AND voided_at IS NULL) AS oldest
     WHERE cycle.account_id = ANY(:account_ids) AND begins_at <= :now AND ends_at > :now
 """
 _SELECT_ENDS = text(_ENDS)

@@ -27,12 +27,13 @@ _LOCK_CUSTOMERS = text("""
     SELECT customer_id FROM billing.customer WHERE customer_id = ANY(:customer_ids) ORDER BY customer_id
     FOR NO KEY UPDATE
 """)
+_ACCOUNTS_OF = text("SELECT account_id FROM billing.account WHERE customer_id = ANY(:customer_ids)")
 # The balance has every bill taken from it already; with the open ones added again it is what there is to pay them with.
 _SETTLE = text("""
     WITH open AS (
         SELECT invoice_id, customer_id, currency, amount_minor, issued_at, username
         FROM billing.invoice JOIN billing.account USING (account_id)
-        WHERE customer_id = ANY(:customer_ids) AND paid_at IS NULL AND voided_at IS NULL),
+        WHERE account_id = ANY(:account_ids) AND paid_at IS NULL AND voided_at IS NULL),
     funds AS (
         SELECT customer_id, currency, sum(amount_minor) AS balance FROM billing.ledger_posting
         WHERE customer_id = ANY(:customer_ids) GROUP BY customer_id, currency),
@@ -190,7 +191,9 @@ def settle(session: Session, customer_ids: Sequence[int], now: datetime) -> list
         return []
     session.flush()
     lock_customers(session, customer_ids)
-    rows = session.execute(_SETTLE, {"customer_ids": list(customer_ids), "now": now}).all()
+    values = {"customer_ids": list(customer_ids), "now": now}
+    account_ids = session.execute(_ACCOUNTS_OF, values).scalars().all()
+    rows = session.execute(_SETTLE, values | {"account_ids": account_ids}).all()
     paid = sorted((_paid(row) for row in rows), key=lambda each: each.invoice_id)
     if paid:
         session.expire_all()

@@ -7,9 +7,7 @@ accounts, so that a payment and a suspension of one customer take turns.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from billing import accounts, invoices
@@ -30,6 +28,14 @@ from billing.suspension_statements import (
 )
 from herotill.errors import InvalidValue, Refused
 from herotill.suspension import UNPAID_BILL, Arrears
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An account that is to be looked at again when its customer is held."""
+
+    account_id: int
+    customer_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +117,33 @@ def settle_all(session: Session, customer_ids: Sequence[int], now: datetime) -> 
     return Settled(tuple(paid), tuple(each.username for each in resumed))
 
 
-def suspend_due(
-    session: Session, *, reason: str, now: datetime, after: int, limit: int
-) -> tuple[list[Changed], int | None]:
-    """Suspend accounts that must be, at most `limit`, those with an id beyond `after`; return them and where to go on.
-
-    `reason` is UNPAID_BILL or ENDED; where to go on is None when there are no more.
-    """
+def to_suspend(session: Session, *, reason: str, now: datetime) -> list[Candidate]:
+    """Return the accounts that must be suspended; `reason` is UNPAID_BILL or ENDED."""
     session.flush()
-    values = {"now": now, "after": after, "batch_size": limit}
-    found = session.execute(CANDIDATES[reason], values).all()
-    _lock_customers(session, found)
-    chosen = {"account_ids": [row.account_id for row in found], "now": now}
-    changed = [Changed(*row) for row in session.execute(SUSPEND[reason], chosen)] if found else []
+    return [Candidate(*row) for row in session.execute(CANDIDATES[reason], {"now": now})]
+
+
+def suspend_all(
+    session: Session, candidates: Sequence[Candidate], *, reason: str, now: datetime
+) -> list[Changed]:
+    """Suspend those of the candidates that still must be, now that their customers are held, and return them."""
+    _lock_customers(session, candidates)
+    values = {"account_ids": [each.account_id for each in candidates], "now": now}
+    changed = [Changed(*row) for row in session.execute(SUSPEND[reason], values)]
     _tell(session, changed, "suspended", {"reason": reason}, now)
-    return changed, found[-1].account_id if len(found) == limit else None
+    return changed
 
 
-def resume_due(
-    session: Session, *, now: datetime, after: int, limit: int
-) -> tuple[list[Changed], int | None]:
-    """End suspensions whose cause is gone, as `suspend_due` makes them."""
+def to_resume(session: Session, *, now: datetime) -> list[Candidate]:
+    """Return the accounts whose suspension has lost its cause."""
     session.flush()
-    found = session.execute(RESUMABLE, {"now": now, "after": after, "batch_size": limit}).all()
-    _lock_customers(session, found)
-    changed = _resume(session, [row.account_id for row in found], now)
-    return changed, found[-1].account_id if len(found) == limit else None
+    return [Candidate(*row) for row in session.execute(RESUMABLE, {"now": now})]
+
+
+def resume_all(session: Session, candidates: Sequence[Candidate], *, now: datetime) -> list[Changed]:
+    """Resume those of the candidates that still may be, and return them."""
+    _lock_customers(session, candidates)
+    return _resume(session, [each.account_id for each in candidates], now)
 
 
 def resume_after_sale(session: Session, account: Account, now: datetime) -> None:
@@ -155,8 +162,8 @@ def _resume(session: Session, account_ids: Sequence[int], now: datetime) -> list
     return changed
 
 
-def _lock_customers(session: Session, found: Sequence[Row[Any]]) -> None:
-    owners = sorted({row.customer_id for row in found if row.customer_id is not None})
+def _lock_customers(session: Session, candidates: Sequence[Candidate]) -> None:
+    owners = sorted({each.customer_id for each in candidates if each.customer_id is not None})
     if owners:
         invoices.lock_customers(session, owners)
 

@@ -47,6 +47,7 @@ CREATE INDEX account_suspended ON billing.account (suspended_reason, account_id)
 DROP INDEX billing.invoice_unpaid;
 ALTER TABLE billing.invoice
     ADD COLUMN description text NOT NULL DEFAULT '',
+    ADD COLUMN cycle_began_on date,                        -- of the billing cycle it is for
     ADD COLUMN voided_at timestamptz,                      -- taken back; its ledger entry is reversed
     ADD COLUMN voided_by text,
     ADD COLUMN void_reason text,
@@ -54,8 +55,10 @@ ALTER TABLE billing.invoice
     ADD CHECK ((voided_at IS NULL) = (voided_by IS NULL)),
     ADD CHECK ((voided_at IS NULL) = (void_reason IS NULL));
 CREATE INDEX invoice_of_account ON billing.invoice (account_id, issued_at);
+-- The only index of open bills: all that are overdue are found by reading it as a whole.
 CREATE INDEX invoice_open ON billing.invoice (account_id, due_at) WHERE paid_at IS NULL AND voided_at IS NULL;
-CREATE INDEX invoice_open_due ON billing.invoice (due_at) WHERE paid_at IS NULL AND voided_at IS NULL;
+CREATE UNIQUE INDEX invoice_of_cycle ON billing.invoice (account_id, cycle_began_on)
+    WHERE cycle_began_on IS NOT NULL AND voided_at IS NULL;  -- a cycle is billed once
 
 -- ---------------------------------------------------------------- cycles
 
