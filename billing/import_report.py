@@ -3,14 +3,12 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from billing.csv_columns import REPORT_COLUMNS, ColumnMap, Field
-from herotill.errors import InvalidValue
 
 ROWS_AT_ONCE = 5000
 
@@ -86,14 +84,6 @@ def write_report(
         told = _report(row, columns)
         cells = _kept_cells(row.cells, kept, len(columns.heads))
         writer.writerow([*cells, told.line, told.outcome, told.column, told.reason])
-
-
-def open_report(path: Path) -> TextIO:
-    """Open the file of a report, as spreadsheets like it. Raises InvalidValue."""
-    try:
-        return path.open("w", encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise InvalidValue("report", str(path), f"it cannot be written: {error.strerror}") from None
 
 
 def _stream(session: Session, are_entered: bool) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from billing.confusables import skeleton
 from billing.import_rows import ImportRow
 
-KNOWN_AT_ONCE = 20_000
+KNOWN_AT_ONCE = 5_000
 _SECRET_OCTETS = 15
 
 _TABLES = text("""
@@ -95,7 +95,7 @@ def stage(session: Session, rows: Iterable[ImportRow], group: str) -> int:
 def stage_known(session: Session, told: Callable[[int], None]) -> None:
     """Stage the user names and addresses of the books with what they look like; `told` hears how many at a time."""
     stream = session.execute(_KNOWN, execution_options={"yield_per": KNOWN_AT_ONCE})
-    for chunk in stream.partitions():
+    for chunk in stream.partitions(KNOWN_AT_ONCE):
         lines = (
             (row.field, row.value, row.value.lower(), skeleton(row.value), _text(row.customer_id))
             for row in chunk

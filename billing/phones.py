@@ -47,7 +47,9 @@ def _parsed(phone: str, region: str | None) -> str | None:
     except phonenumbers.NumberParseException:
         return None
     # Some are possible within a town only: nobody else can call them.
-    possible = phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    possible = (
+        phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
+    )
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return e164 if possible and not number.extension and _E164.fullmatch(e164) else None
 

@@ -53,6 +53,7 @@ class Settings:
     language: str
     event_sinks: tuple[Sink, ...]
     payment_gateways: tuple[GatewayDefinition, ...]
+    phone_region: str | None
 
     @property
     def embedded(self) -> bool:
@@ -148,6 +149,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "language": "en",
         "event_sinks": (),
         "payment_gateways": (),
+        "phone_region": None,
     }
 
 
@@ -240,6 +242,12 @@ def _language(key: str, value: object) -> str:
     return value
 
 
+def _phone_region(key: str, value: object) -> str:
+    from billing.phones import check_region  # noqa: PLC0415 - slow to import, and only commands need it
+
+    return check_region(key, _text(key, value))
+
+
 def _address(key: str, value: object) -> str:
     try:
         return str(ip_address(_text(key, value)))
@@ -267,6 +275,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "language": _language,
     "event_sinks": read_sinks,
     "payment_gateways": read_gateways,
+    "phone_region": _phone_region,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -8,6 +8,7 @@ when the rules refuse, 2 when a value is impossible, 3 when the database cannot 
 import importlib
 import sys
 import traceback
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ NOUNS = {
     "init": ("init", "Make this machine ready: settings, database, schema."),
     "plan": ("plan", "What is sold."),
     "customer": ("customer", "People and companies in the books."),
+    "import": ("import_command", "Enter customers from somebody else's CSV file."),
     "account": ("account", "What logs in: user name and secret."),
     "group": ("group", "Sets of customers and their pre-allocation."),
     "voucher": ("voucher", "Batches of codes."),
@@ -66,7 +68,7 @@ class NounGroup(click.Group):
         if cmd_name not in NOUNS:
             return None
         module = importlib.import_module(f"sync_daemon.cli.{NOUNS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         return command
 
     def resolve_command(

@@ -21,6 +21,7 @@ from sync_daemon.settings import (
 @click.option("--packet-time-url", help="libpq URI for FreeRADIUS, as a login role in herotill_radius.")
 @click.option("--time-zone", help="Such as Africa/Nairobi; default UTC.")
 @click.option("--currency", help="Such as KES (ISO 4217); default USD.")
+@click.option("--phone-region", help="Whose phone numbers need no country code, such as KE (ISO 3166).")
 @click.option("--node", help="This node's name in the usage data; default the host name.")
 @pass_application
 def init(application: Application, /, **chosen: str | None) -> None:

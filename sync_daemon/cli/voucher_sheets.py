@@ -140,14 +140,14 @@ def draw(target: BinaryIO, cards: Sequence[Card], style: SheetStyle) -> int:
 
 
 @contextmanager
-def private_file(path: Path) -> Iterator[BinaryIO]:
+def private_file(path: Path, option: str = "--output") -> Iterator[BinaryIO]:
     """Write a file only its owner can read, that appears whole when the block has ended well, or not at all."""
     fresh = path.with_name(path.name + ".new")
     try:
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise InvalidValue("--output", str(path), f"it cannot be written: {error.strerror}") from None
+        raise InvalidValue(option, str(path), f"it cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
