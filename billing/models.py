@@ -639,3 +639,40 @@ class ContactCode(Base):
     failed_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     ended_at: Mapped[datetime | None]
     ended_reason: Mapped[str | None]
+
+
+class Granted(Base):
+    """A grant's terms as our programs left them; triggers write it, reconcile holds RADIUS to it (rule R30)."""
+
+    __tablename__ = "granted"
+    external_key: Mapped[str] = mapped_column(primary_key=True)
+    entitlement_id: Mapped[int] = mapped_column(BigInteger)
+    username: Mapped[str]
+    source: Mapped[str]
+    plan_name: Mapped[str]
+    priority: Mapped[int] = mapped_column(Integer)
+    counting: Mapped[str]
+    quota_octets: Mapped[int | None] = mapped_column(BigInteger)
+    quota_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    policy: Mapped[dict[str, Any]]
+    granted_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    seconds_after_first_use: Mapped[int | None] = mapped_column(BigInteger)
+    seconds_after_last_use: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at: Mapped[datetime | None]
+    ended_reason: Mapped[str | None]
+
+
+class RadiusAttribute(Base):
+    """An attribute of a user or group beyond those the books make; `herotill sync adopt` enters it (rule R30)."""
+
+    __tablename__ = "radius_attribute"
+    __table_args__ = (UniqueConstraint("relation", "name", "attribute", "op", "value"),)
+    radius_attribute_id: Mapped[int] = _key()
+    relation: Mapped[str]
+    name: Mapped[str]
+    attribute: Mapped[str]
+    op: Mapped[str]
+    value: Mapped[str]
+    entered_at: Mapped[datetime]
+    entered_by: Mapped[str]
