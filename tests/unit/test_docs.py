@@ -27,13 +27,9 @@ PROGRAMS: dict[str, click.Command] = {
     "scripts/demo": demo,
 }
 TOP = frozenset(path.name for path in ROOT.iterdir() if not path.name.startswith(".") or path.name == ".ci")
-DIALECT_PAGES = {
-    "generic": "generic",
-    "mikrotik": "mikrotik",
-    "chillispot": "coovachilli",
-    "wispr": "wispr",
-    "ruckus": "generic",
-}
+# Where a make's page has not its name.
+SHARED_PAGES = {"mikrotik-ppp": "mikrotik", "chillispot": "coovachilli", "cisco-isg": "cisco"}
+DIALECT_PAGES = {name: SHARED_PAGES.get(name, name) for name in dialects()}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -259,8 +255,20 @@ def test_every_attribute_a_dialect_says_is_on_its_page(dialect: str, page: str) 
     assert [attribute for attribute in sorted(said) if attribute not in text] == []
 
 
-def test_every_dialect_has_its_page() -> None:
-    assert set(DIALECT_PAGES) == set(dialects())
+@pytest.mark.parametrize(("dialect", "page"), DIALECT_PAGES.items())
+def test_every_dialect_has_its_page_with_type_sources_and_quirks(dialect: str, page: str) -> None:
+    text = (ROOT / f"docs/nas/{page}.md").read_text(encoding="utf-8")
+    squeezed = " ".join(text.split())
+    told = (*dialects()[dialect].sources, *dialects()[dialect].notes) if dialect != "generic" else ()
+
+    assert f"--type {dialects()[dialect].nas_types[0]}" in text
+    assert [each for each in told if " ".join(each.split()) not in squeezed] == []
+
+
+def test_every_dialect_is_in_the_table_of_routers() -> None:
+    table = (ROOT / "docs/nas/README.md").read_text(encoding="utf-8")
+
+    assert [page for page in set(DIALECT_PAGES.values()) if f"({page}.md)" not in table] == []
 
 
 def test_the_changelog_speaks_of_this_version() -> None:
