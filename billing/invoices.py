@@ -34,13 +34,13 @@ _SETTLE = text("""
         SELECT invoice_id, customer_id, currency, amount_minor, issued_at, username
         FROM billing.invoice JOIN billing.account USING (account_id)
         WHERE account_id = ANY(:account_ids) AND paid_at IS NULL AND voided_at IS NULL),
-    funds AS (
-        SELECT customer_id, currency, sum(amount_minor) AS balance FROM billing.ledger_posting
-        WHERE customer_id = ANY(:customer_ids) GROUP BY customer_id, currency),
     ordered AS (
-        SELECT open.*, balance + sum(amount_minor) OVER (PARTITION BY customer_id, currency)
+        SELECT open.*,
+               (SELECT sum(amount_minor) FROM billing.ledger_posting posting
+                WHERE posting.customer_id = open.customer_id AND posting.currency = open.currency)
+               + sum(amount_minor) OVER (PARTITION BY customer_id, currency)
                - sum(amount_minor) OVER (PARTITION BY customer_id, currency ORDER BY issued_at, invoice_id) AS left_over
-        FROM open JOIN funds USING (customer_id, currency))
+        FROM open)
     UPDATE billing.invoice SET paid_at = :now FROM ordered
     WHERE invoice.invoice_id = ordered.invoice_id AND left_over >= 0
     RETURNING invoice.invoice_id, invoice.account_id, username, customer_id, invoice.amount_minor, invoice.currency
