@@ -65,7 +65,8 @@ class ServicePolicy:
     Rates are bits per second, None unlimited. `slice_octets` is what a strict grant hands to one session at a time.
     `ladder` are steps of slower rates (herotill.ladder), as text like `80:2000000/1000000,100:256000/256000`.
     `notice_percents` are the marks of use that are told of (rule R21), as text like `50,80,100`. What is left of a
-    `transferable` grant may be given to another account (rule R20).
+    `transferable` grant may be given to another account (rule R20). A burst is a faster rate for so many seconds, where the
+    router has it; `redirect_url` is where the router leads to after a login.
     """
 
     sharing: Sharing = Sharing.SHARED
@@ -87,6 +88,10 @@ class ServicePolicy:
     notice_percents: str = "50,80,100"
     transferable: bool = False
     ladder: str = ""
+    download_burst_bits_per_second: int | None = None
+    upload_burst_bits_per_second: int | None = None
+    burst_seconds: int | None = None
+    redirect_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no NAS could obey.
@@ -113,6 +118,19 @@ class ServicePolicy:
         if not isinstance(self.ladder, str):
             raise InvalidValue("ladder", self.ladder, "it is text like 80:2000000/1000000")
         parse_ladder(self.ladder)
+        self._check_bursts()
+        _check_text(self, "redirect_url", 247)
+        if self.redirect_url is not None and not self.redirect_url.startswith(("http://", "https://")):
+            raise InvalidValue("redirect_url", self.redirect_url, "it begins with http:// or https://")
+
+    def _check_bursts(self) -> None:
+        _check_range(self, "burst_seconds", 1, 3600)
+        for direction in ("download", "upload"):
+            name = f"{direction}_burst_bits_per_second"
+            burst, rate = getattr(self, name), getattr(self, f"{direction}_bits_per_second")
+            _check_range(self, name, 1, MAX_BITS_PER_SECOND)
+            if burst is not None and (rate is None or burst < rate):
+                raise InvalidValue(name, burst, f"it is at least the {direction} rate, which must be set")
 
     def _check_ending(self, name: str) -> None:
         ending = getattr(self, name)

@@ -132,6 +132,10 @@ def reply_for(policy: ServicePolicy, limits: Limits, seconds: int | None) -> Rep
         upload_bits_per_second=policy.upload_bits_per_second,
         address_pool=policy.address_pool,
         address_list=policy.address_list,
+        download_burst_bits_per_second=policy.download_burst_bits_per_second,
+        upload_burst_bits_per_second=policy.upload_burst_bits_per_second,
+        burst_seconds=policy.burst_seconds,
+        redirect_url=policy.redirect_url,
     )
 
 

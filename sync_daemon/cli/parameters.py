@@ -76,6 +76,14 @@ def choice_of(words: type[StrEnum]) -> Any:
 _POLICY_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "--down": ("download_bits_per_second", RATE, "Download rate, like 10Mbit/s."),
     "--up": ("upload_bits_per_second", RATE, "Upload rate."),
+    "--burst-down": (
+        "download_burst_bits_per_second",
+        RATE,
+        "Download rate of a burst, where the router has it.",
+    ),
+    "--burst-up": ("upload_burst_bits_per_second", RATE, "Upload rate of a burst."),
+    "--burst-time": ("burst_seconds", SECONDS, "Over how long a burst is measured."),
+    "--redirect-url": ("redirect_url", click.STRING, "Where the router leads to after a login."),
     "--max-sessions": ("max_sessions", WHOLE, "How many devices may be on at once."),
     "--sharing": ("sharing", choice_of(Sharing), "How devices share the quota."),
     "--slice": ("slice_octets", OCTETS_NEEDED, "What a strict plan hands to one session at a time."),

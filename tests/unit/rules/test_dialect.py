@@ -1,6 +1,7 @@
 """Replies in every dialect: to the octet, within their width, never laxer than meant."""
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,11 @@ from herotill.dialect import (
 from herotill.dialect_model import RATES
 from herotill.dialect_sayings import covered
 from herotill.dictionary import invalid_because
+from herotill.errors import InvalidValue
+from herotill.ladder import Step
 from herotill.policy import MAX_BITS_PER_SECOND, ServicePolicy
 from herotill.reply import UNLIMITED, Reply, reply_for
+from herotill.service import with_step
 from tests.unit.rules.build import WORD
 
 MIKROTIK, CHILLI, WISPR, GENERIC = (
@@ -258,3 +262,38 @@ def test_attributes_that_come_more_than_once_become_lists() -> None:
     pairs = render_change(NOKIA, SLOW, FAST).pairs
     assert as_attributes(pairs) == {"Alc-Subscriber-QoS-Override": ["i:q:1:pir=2000", "e:q:1:pir=10000"]}
     assert as_attributes([("Session-Timeout", "5")]) == {"Session-Timeout": "5"}
+
+
+def test_r16_a_plan_s_burst_and_landing_page_are_told_and_a_slower_step_has_no_burst() -> None:
+    policy = ServicePolicy(
+        download_bits_per_second=8_000_000,
+        upload_bits_per_second=2_000_000,
+        download_burst_bits_per_second=16_000_000,
+        burst_seconds=10,
+        redirect_url="https://isp.example/hello",
+    )
+    reply = reply_for(policy, UNLIMITED, None)
+    assert dict(render(MIKROTIK, reply))["Mikrotik-Rate-Limit"].endswith("10/10")
+    assert dict(render(MIKROTIK, reply))["WISPr-Redirection-URL"] == "https://isp.example/hello"
+    slower = with_step(reply, Step(80, 1_000_000, 500_000))
+    assert dict(render(MIKROTIK, slower))["Mikrotik-Rate-Limit"] == "500000/1000000"
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("download_burst_bits_per_second", {"download_burst_bits_per_second": 5}),
+        (
+            "upload_burst_bits_per_second",
+            {"upload_bits_per_second": 6, "upload_burst_bits_per_second": 5},
+        ),
+        ("burst_seconds", {"burst_seconds": 0}),
+        ("redirect_url", {"redirect_url": "javascript:alert(1)"}),
+    ],
+)
+def test_a_burst_below_its_rate_and_a_page_that_is_none_are_refused(
+    field: str, values: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidValue) as told:
+        ServicePolicy(**values)
+    assert told.value.field == field
