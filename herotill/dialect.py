@@ -180,7 +180,7 @@ def _timed(dialect: Dialect) -> tuple[Saying, ...]:
 
 def _way_of(saying: Saying) -> _Say:
     if saying.field == RATES:
-        return _say_rates
+        return _say_rates if "_octets}" in (saying.text or "") else _say_plain_rates
     if saying.gigawords is not None:
         return _say_split
     return _say_field if saying.text is None else _say_text
@@ -223,6 +223,29 @@ def _say_split(saying: Saying, reply: Reply) -> list[Pair]:
     return [(saying.attribute, str(octets & MAX_WORD)), (saying.gigawords, str(octets >> 32))]
 
 
+def _say_plain_rates(saying: Saying, reply: Reply) -> list[Pair]:
+    """Say the rates where no burst must be reckoned: packet time's way to most makes."""
+    download, upload = reply.download_bits_per_second, reply.upload_bits_per_second
+    if reply.download_burst_bits_per_second is not None or reply.upload_burst_bits_per_second is not None:
+        return _say_rates(saying, reply)
+    if download is None and upload is None:
+        return []
+    assert saying.text is not None  # noqa: S101 - a saying of rates has text
+    said_upload, said_download = _scaled_rate(saying, upload), _scaled_rate(saying, download)
+    text = saying.text.format(
+        upload=said_upload,
+        download=said_download,
+        upload_burst=said_upload,
+        download_burst=said_download,
+        burst_seconds=reply.burst_seconds or 1,
+    )
+    return [(saying.attribute, text)]
+
+
+def _scaled_rate(saying: Saying, rate: int | None) -> int:
+    return int(saying.unlimited or 0) if rate is None else max(rate // saying.unit, 1)
+
+
 def _say_rates(saying: Saying, reply: Reply) -> list[Pair]:
     if reply.download_bits_per_second is None and reply.upload_bits_per_second is None:
         return []
@@ -240,7 +263,7 @@ def _rates_text(saying: Saying, reply: Reply) -> str:
         bursts,
         strict=True,
     ):
-        scaled = int(saying.unlimited or 0) if rate is None else max(rate // saying.unit, 1)
+        scaled = _scaled_rate(saying, rate)
         normal_burst = _normal_burst_octets(scaled * saying.unit)
         values |= {
             direction: scaled,
