@@ -6,8 +6,8 @@ from datetime import datetime
 
 from herotill.grants import Grant, GrantEnd, burn_order
 from herotill.ladder import WHOLE
-from herotill.reply import UNLIMITED, Reply, reply_for
-from herotill.service import last_end, reply_at_end, step_after_end
+from herotill.reply import Reply
+from herotill.service import full_service, last_end, reply_at_end, step_after_end
 from herotill.sessions import Session
 from herotill.snapshot import AccountKind
 
@@ -56,7 +56,7 @@ def cuts_at_end(
     step = step_after_end(ended, ended.ended_reason)
     percent = 0 if step is None else step.percent
     reply = reply_at_end(ended, ended.ended_reason)
-    before = reply_for(ended.policy, UNLIMITED, None)
+    before = full_service(ended.policy)
     since = (stepped_at or now) if percent > WHOLE else (ended.ended_at or now)
     return [
         Cut(session, ended.ended_reason, ended.grant_id, before, reply, percent)

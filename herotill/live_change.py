@@ -85,6 +85,8 @@ def is_slower(before: Reply, after: Reply) -> bool:
 def way_to_change(change: LiveChange, dialect: Dialect, per_mille: int = PER_MILLE) -> Way:
     """Decide how this make's session is told. `per_mille` is what an octet counts there (rule R22)."""
     before, after = _as_told(change, dialect, per_mille)
+    if not dialect.coa:
+        return Reconnect() if _said_fields(dialect) & changed_service(before, after) else Unsayable()
     rendered = render_change(dialect, before, after)
     stuck = _named(rendered.only_by_reconnect) & _SERVICE
     told = _live_fields(dialect) & changed_service(before, after) - stuck
@@ -134,6 +136,10 @@ def _rate(reply: Reply, name: str) -> float:
 
 def _live_fields(dialect: Dialect) -> frozenset[str]:
     return _named(saying.field for saying in dialect.sayings if saying.live)
+
+
+def _said_fields(dialect: Dialect) -> frozenset[str]:
+    return _named(saying.field for saying in dialect.sayings)
 
 
 def _named(names: Iterable[str]) -> frozenset[str]:

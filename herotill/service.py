@@ -9,8 +9,17 @@ from datetime import datetime
 
 from herotill.grants import Grant, GrantEnd, burn_order
 from herotill.ladder import WHOLE, Step, step_at
-from herotill.policy import Ending, ServicePolicy
-from herotill.reply import Limits, Reply, like_grants, reply_for, run_seconds, shared_limits, throttled_reply
+from herotill.policy import Ending, ServicePolicy, Sharing
+from herotill.reply import (
+    UNLIMITED,
+    Limits,
+    Reply,
+    like_grants,
+    reply_for,
+    run_seconds,
+    shared_limits,
+    throttled_reply,
+)
 
 
 def ending_of(policy: ServicePolicy, end: GrantEnd) -> Ending:
@@ -88,6 +97,44 @@ def reply_now(grants: Iterable[Grant], now: datetime) -> Reply | None:
     return reply_at_end(ended, ended.ended_reason)
 
 
+def percent_now(grants: Iterable[Grant], now: datetime) -> int:
+    """Return the percent of the ladder's step an account is at, before or after the end; 0 is no step."""
+    known = list(grants)
+    alive = burn_order(known, now)
+    if alive:
+        step = step_in_force(like_grants(alive))
+    else:
+        ended = last_end(known)
+        step = (
+            None if ended is None or ended.ended_reason is None else step_after_end(ended, ended.ended_reason)
+        )
+    return 0 if step is None else step.percent
+
+
+def full_service(policy: ServicePolicy) -> Reply:
+    """Return what a session has on a policy while nothing limits it."""
+    return reply_for(policy, UNLIMITED, None)
+
+
+def without_limits(reply: Reply) -> Reply:
+    """Return the service of a reply alone."""
+    return replace(
+        reply,
+        session_timeout_seconds=None,
+        limit_total_octets=None,
+        limit_input_octets=None,
+        limit_output_octets=None,
+    )
+
+
+def has_slices(grants: Iterable[Grant], now: datetime) -> bool:
+    """Whether sessions are limited to slices of their own, which no change for all of them may raise (rule R15)."""
+    return any(
+        grant.policy.sharing is Sharing.STRICT and grant.quota_octets is not None
+        for grant in burn_order(grants, now)
+    )
+
+
 def with_step(reply: Reply, step: Step | None) -> Reply:
     """Return the reply at the rates of a step."""
     if step is None:
@@ -97,6 +144,10 @@ def with_step(reply: Reply, step: Step | None) -> Reply:
         download_bits_per_second=step.download_bits_per_second,
         upload_bits_per_second=step.upload_bits_per_second,
         address_list=step.address_list or reply.address_list,
+        # A burst is of the plan's own rates.
+        download_burst_bits_per_second=None,
+        upload_burst_bits_per_second=None,
+        burst_seconds=None,
     )
 
 

@@ -59,15 +59,15 @@ CREATE TABLE radius.ladder_step (
     since    timestamptz NOT NULL
 );
 
--- Accounts with live sessions whose grants became more: the schedule sees to it that these sessions have it.
--- `given` are the grants that are new or live again.
+-- Accounts with live sessions whose grants became more, less or others: the worker `live` sees to it that these sessions are
+-- told. `given` are the grants that are new or live again, `before` what others were: {"41": {"policy": …, "quota_octets": …}}.
 CREATE TABLE radius.session_review (
     session_review_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     username          text NOT NULL,
     given             bigint[] NOT NULL DEFAULT '{}',
+    before            jsonb NOT NULL DEFAULT '{}',
     asked_at          timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX session_review_user ON radius.session_review (username);
 
 -- Triggers, because grants are given by the books, at packet time and by hand, and none of them must forget it.
 CREATE FUNCTION radius.review_given() RETURNS trigger
@@ -79,25 +79,29 @@ BEGIN
       AND EXISTS (SELECT FROM radius.session WHERE session.username = fresh.username AND stopped_at IS NULL)
     GROUP BY username;
     IF FOUND THEN
-        PERFORM pg_notify('herotill_event', '');
+        PERFORM pg_notify('herotill_review', '');
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER review_given AFTER INSERT ON radius.entitlement REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION radius.review_given();
 
--- A first use sets expires_at too, and gives nothing new.
 CREATE FUNCTION radius.review_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
-    INSERT INTO radius.session_review (username, given)
-    SELECT NEW.username, CASE WHEN OLD.ended_at IS NULL THEN '{}' ELSE ARRAY[NEW.entitlement_id] END
+    INSERT INTO radius.session_review (username, given, before)
+    SELECT NEW.username,
+           CASE WHEN OLD.ended_at IS NULL THEN '{}' ELSE ARRAY[NEW.entitlement_id] END,
+           CASE WHEN OLD.ended_at IS NULL THEN jsonb_build_object(NEW.entitlement_id, jsonb_build_object(
+               'policy', OLD.policy, 'quota_octets', OLD.quota_octets, 'quota_seconds', OLD.quota_seconds))
+           ELSE '{}' END
     WHERE EXISTS (SELECT FROM radius.session WHERE session.username = NEW.username AND stopped_at IS NULL);
     IF FOUND THEN
-        PERFORM pg_notify('herotill_event', '');
+        PERFORM pg_notify('herotill_review', '');
     END IF;
     RETURN NULL;
 END $$;
+-- A first use sets expires_at too, and gives nothing new.
 CREATE TRIGGER review_changed
     AFTER UPDATE OF quota_octets, quota_seconds, expires_at, policy, ended_at ON radius.entitlement FOR EACH ROW
     WHEN (NEW.ended_at IS NULL AND (OLD.ended_at IS NOT NULL

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 WORKERS = {
     "meter": "sync_daemon.meter",
     "coa": "sync_daemon.coa.worker",
+    "live": "sync_daemon.live_sessions",
     "schedule": "sync_daemon.schedule",
     "events": "sync_daemon.events.worker",
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from herotill.live_change import Purpose
 from sync_daemon.coa.error_causes import describe_error_cause
 from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange
 from sync_daemon.coa.nas_targets import NasTarget
@@ -75,7 +76,7 @@ def _fault_of(due: DueRequest) -> str | None:
 
 def _address_some_way(due: DueRequest, target: NasTarget) -> AddressedRequest | AttemptRecord:
     ways = _ways(due, target)
-    if not ways and due.action_now is Action.COA:  # this make takes none
+    if not ways and due.action_now is Action.COA and due.purpose is not Purpose.RAISE:  # this make takes none
         return _address_some_way(replace(due, becomes_disconnect=True, profile_number=0), target)
     if not ways:
         return _failed(due, "too little is known of the session to name it to the NAS")

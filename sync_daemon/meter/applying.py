@@ -18,6 +18,7 @@ from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
 from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
 from sync_daemon.meter.reading import Chunk
+from sync_daemon.meter.service_steps import services_before, tell_steps
 from sync_daemon.meter.statements import (
     close_nas_sessions,
     load_accounts,
@@ -149,13 +150,17 @@ def _apply_run(cursor: Cursor, reports: Sequence[BoundReport]) -> set[str]:
     others = {session.username for session in sessions} - accounts.keys()
     if others:
         accounts.update(load_accounts(cursor, sorted(others)))
+    services = services_before(accounts)
     changes = apply_reports(reports, accounts, sessions)
     write_changes(cursor, changes)
-    _cut_ended(cursor, accounts, changes)
+    stepped_at = tell_steps(cursor, accounts, changes, services)
+    _cut_ended(cursor, accounts, changes, stepped_at)
     return set(changes.received_at)
 
 
-def _cut_ended(cursor: Cursor, accounts: dict[str, Account], changes: Changes) -> None:
+def _cut_ended(
+    cursor: Cursor, accounts: dict[str, Account], changes: Changes, stepped_at: Mapping[str, datetime]
+) -> None:
     """Put a request for every session of an account whose last grant has ended into the outbox."""
     now = datetime.now(UTC)
     ended = [name for name in changes.received_at if has_ended(accounts[name], now)]
@@ -167,7 +172,8 @@ def _cut_ended(cursor: Cursor, accounts: dict[str, Account], changes: Changes) -
     for name in ended:
         account = accounts[name]
         if account.kind is not None:
-            cuts = cuts_at_end(account.kind, account.grants.values(), live.get(name, ()), now)
+            grants, since = account.grants.values(), stepped_at.get(name)
+            cuts = cuts_at_end(account.kind, grants, live.get(name, ()), now, since)
             request_cuts(cursor, cuts, changes.received_at[name])
 
 

@@ -1,10 +1,11 @@
 """Rule R16: a session that is online is told by CoA where the make can, by a reconnection where only that helps."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from herotill.dialect import CountsFrom, Dialect, Saying
+from herotill.dialect import CountsFrom, Dialect, IdentificationProfile, Saying
 from herotill.live_change import (
     ChangeBy,
     LiveChange,
@@ -34,7 +35,8 @@ def dialect(**live: bool) -> Dialect:
         Saying("limit_total_octets", "Limit", "Limit-Giga", unlimited="0", live=live.get("limit", False)),
         Saying("session_timeout_seconds", "Timeout", live=live.get("timeout", False), counts_from=CountsFrom.CHANGE),
     )  # fmt: skip
-    return Dialect("make", "Make", ("make",), (), sayings)
+    named = (IdentificationProfile("session-id", ("Acct-Session-Id",)),)
+    return Dialect("make", "Make", ("make",), (), sayings, coa=named)
 
 
 def way(before: Reply, after: Reply, make: Dialect, per_mille: int = 1000, **used: Any) -> Way:
@@ -60,6 +62,12 @@ def test_r16_only_where_nothing_else_works_a_reconnection() -> None:
 def test_a_make_that_cannot_say_it_at_all_is_asked_nothing() -> None:
     assert way(FULL, SLOW, Dialect("bare", "Bare", ("bare",), (), ())) == Unsayable()
     assert way(FULL, FULL, dialect(rates=True, list=True)) == Unsayable()
+
+
+def test_r16_a_make_that_takes_no_coa_is_reconnected() -> None:
+    deaf = replace(dialect(rates=True), coa=())
+    assert way(FULL, SLOW, deaf) == Reconnect()
+    assert way(Reply(), Reply(limit_total_octets=400), deaf) == Unsayable()
 
 
 def test_r16_unlimited_rates_are_said_when_they_come_back() -> None:
