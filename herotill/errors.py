@@ -8,7 +8,8 @@ class InvalidValue(ValueError):  # noqa: N818 - it names what the operator did
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}: {value!r} is not allowed; {allowed}")
+        verdict = f": {allowed}" if allowed.startswith("there is no") else f" is not allowed; {allowed}"
+        super().__init__(f"{field}: {value!r}{verdict}")
         self.field = field
         self.value = value
         self.allowed = allowed

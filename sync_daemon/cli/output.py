@@ -91,6 +91,9 @@ class Output:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        if not rows:
+            click.echo("nothing to show")
+            return
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, column in enumerate(columns):
             side: Literal["left", "right"] = "right" if column.right else "left"
