@@ -132,6 +132,13 @@ def run(
     return report
 
 
+def top_up_now(open_books: SessionFactory, now: datetime, *, options: Options = Options()) -> Report:
+    """Sell the automatic top-ups that are due, and do nothing else: who has used everything up waits for it."""
+    report = Report()
+    _top_up(_Run(open_books, now, now, options, report, lambda _step, _done: None))
+    return report
+
+
 def due_cycles(session: Session, until: datetime) -> int:
     """Return how many accounts have a cycle to open, for a progress bar."""
     return session.scalar(_COUNT_DUE, {"until": until}) or 0

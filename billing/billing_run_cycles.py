@@ -240,7 +240,6 @@ def _bring_policies(session: Session, openings: Sequence[Opening]) -> None:
     if changed:
         session.expire_all()
         project_accounts(session, sorted(changed))
-    session.execute(_FORGET_USED_UP, {"usernames": [each.username for each in openings]})
 
 
 def _give(session: Session, openings: Sequence[Opening], now: datetime) -> list[str]:
@@ -254,6 +253,7 @@ def _give(session: Session, openings: Sequence[Opening], now: datetime) -> list[
     rolled_over = roll_over(session, present, {number: each.begins_at for number, each in by_account.items()})
     for offer, holders in _offers(present, by_account):
         grant(session, offer, holders)
+    session.execute(_FORGET_USED_UP, {"usernames": [each.username for each in openings]})
     return rolled_over
 
 

@@ -18,10 +18,11 @@ from billing.sales import Order, Sale
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 
-# Who has something left again, or no plan that tops itself up, waits for nothing any more.
-_TAKE = text("""
-    SELECT used.username, account.account_id, account.customer_id, cycle.began_on, cycle.topup_plan, cycle.topups_max,
-           automatic_topup, profile.time_zone,
+# Who has something left again, or no plan that tops itself up, waits for nothing any more. Nothing is held: the meter may
+# be waiting to note an account anew, and the key of each sale makes it happen once.
+_READ = text("""
+    SELECT used.username, used.used_up_at, account.account_id, account.customer_id,
+           cycle.began_on, cycle.topup_plan, cycle.topups_max, automatic_topup, profile.time_zone,
            (SELECT count(*) FROM billing.cycle_topup topup
             WHERE topup.account_id = cycle.account_id AND topup.began_on = cycle.began_on) AS given,
            EXISTS (SELECT FROM radius.entitlement living WHERE living.username = used.username
@@ -33,10 +34,14 @@ _TAKE = text("""
     LEFT JOIN billing.billing_cycle cycle ON cycle.account_id = account.account_id
           AND cycle.begins_at <= :now AND cycle.ends_at > :now
     WHERE refused_at IS NULL
-    ORDER BY used_up_at LIMIT :batch_size
-    FOR UPDATE OF used SKIP LOCKED
+    ORDER BY used_up_at, used.username LIMIT :batch_size
 """)
-_FORGET = text("DELETE FROM radius.used_up_account WHERE username = ANY(:usernames)")
+# What was noted anew meanwhile stays.
+_FORGET = text("""
+    DELETE FROM radius.used_up_account used
+    USING unnest(CAST(:usernames AS text[]), CAST(:times AS timestamptz[])) AS done (username, used_up_at)
+    WHERE used.username = done.username AND used.used_up_at = done.used_up_at
+""")
 _REMEMBER_REFUSAL = text("UPDATE radius.used_up_account SET refused_at = :now WHERE username = :username")
 _ADD = text("""
     INSERT INTO billing.cycle_topup (account_id, began_on, number, purchase_id)
@@ -57,11 +62,11 @@ class TopUp:
 
 def top_up(session: Session, *, now: datetime, limit: int, sold_by: str) -> tuple[list[TopUp], bool]:
     """Sell the top-ups that are due, at most `limit`; return them, and whether there may be more."""
-    rows = session.execute(_TAKE, {"now": now, "batch_size": limit}).all()
+    rows = session.execute(_READ, {"now": now, "batch_size": limit}).all()
     due = [row for row in rows if _is_due(row)]
     done = [_sell(session, row, now, sold_by) for row in due]
     refused = {each.username for each in done if each.refusal is not None}
-    _forget(session, [row.username for row in rows if row.username not in refused])
+    _forget(session, [row for row in rows if row.username not in refused])
     return done, len(rows) == limit
 
 
@@ -96,6 +101,10 @@ def _refused(session: Session, row: Row[Any], key: str, reason: str, now: dateti
     return TopUp(row.username, row.topup_plan, None, reason)
 
 
-def _forget(session: Session, usernames: Sequence[str]) -> None:
-    if usernames:
-        session.execute(_FORGET, {"usernames": list(usernames)})
+def _forget(session: Session, rows: Sequence[Row[Any]]) -> None:
+    if rows:
+        columns = {
+            "usernames": [row.username for row in rows],
+            "times": [row.used_up_at for row in rows],
+        }
+        session.execute(_FORGET, columns)

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from billing.holding import hold_accounts
 from billing.projection import notify_accounts
 
 _ENDS = """
@@ -26,11 +27,8 @@ _ENDS = """
     WHERE cycle.account_id = ANY(:account_ids) AND begins_at <= :now AND ends_at > :now
 """
 _SELECT_ENDS = text(_ENDS)
-# As the meter locks them before it reads grants: what it writes back is what we changed.
-_LOCK_ACCOUNTS = text("""
-    SELECT FROM radius.managed_account JOIN billing.account USING (username)
-    WHERE account_id = ANY(:account_ids) AND account.status <> 'closed'
-    ORDER BY username FOR NO KEY UPDATE OF managed_account
+_USERNAMES = text("""
+    SELECT username FROM billing.account WHERE account_id = ANY(:account_ids) AND status <> 'closed'
 """)
 # What ended on the payment date begins to live again; what was used up stays used up.
 _ALIGN = text(f"""
@@ -80,5 +78,5 @@ def align_grants(session: Session, account_ids: Sequence[int], now: datetime) ->
 
 
 def lock_grants(session: Session, account_ids: Sequence[int]) -> None:
-    """Keep the meter from the grants of these accounts until this transaction ends."""
-    session.execute(_LOCK_ACCOUNTS, {"account_ids": list(account_ids)})
+    """Keep the meter from the grants of these accounts: what it reads and writes back is what we changed."""
+    hold_accounts(session, session.execute(_USERNAMES, {"account_ids": list(account_ids)}).scalars())

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, invoices
 from billing.cutting import cut_sessions
-from billing.cycle_grants import align_grants
+from billing.cycle_grants import align_grants, lock_grants
 from billing.events import emit_all
 from billing.invoices import Paid
 from billing.models import Account
@@ -111,6 +111,7 @@ def settle_all(session: Session, customer_ids: Sequence[int], now: datetime) -> 
     paid = invoices.settle(session, customer_ids, now)
     values = {"customer_ids": list(customer_ids)}
     account_ids = session.execute(ACCOUNTS_OF, values).scalars().all()
+    lock_grants(session, account_ids)
     align_grants(session, sorted({each.account_id for each in paid}), now)
     session.execute(TRY_TOPUPS_AGAIN, values)
     resumed = _resume(session, account_ids, now)
@@ -126,8 +127,8 @@ def to_suspend(session: Session, *, reason: str, now: datetime) -> list[Candidat
 def suspend_all(
     session: Session, candidates: Sequence[Candidate], *, reason: str, now: datetime
 ) -> list[Changed]:
-    """Suspend those of the candidates that still must be, now that their customers are held, and return them."""
-    _lock_customers(session, candidates)
+    """Suspend those of the candidates that still must be, now that they are held, and return them."""
+    _hold(session, candidates)
     values = {"account_ids": [each.account_id for each in candidates], "now": now}
     changed = [Changed(*row) for row in session.execute(SUSPEND[reason], values)]
     _tell(session, changed, "suspended", {"reason": reason}, now)
@@ -142,7 +143,7 @@ def to_resume(session: Session, *, now: datetime) -> list[Candidate]:
 
 def resume_all(session: Session, candidates: Sequence[Candidate], *, now: datetime) -> list[Changed]:
     """Resume those of the candidates that still may be, and return them."""
-    _lock_customers(session, candidates)
+    _hold(session, candidates)
     return _resume(session, [each.account_id for each in candidates], now)
 
 
@@ -162,10 +163,11 @@ def _resume(session: Session, account_ids: Sequence[int], now: datetime) -> list
     return changed
 
 
-def _lock_customers(session: Session, candidates: Sequence[Candidate]) -> None:
+def _hold(session: Session, candidates: Sequence[Candidate]) -> None:
     owners = sorted({each.customer_id for each in candidates if each.customer_id is not None})
     if owners:
         invoices.lock_customers(session, owners)
+    lock_grants(session, [each.account_id for each in candidates])
 
 
 def _tell(

@@ -30,6 +30,7 @@ WORKERS = {
     "coa": "sync_daemon.coa.worker",
     "live": "sync_daemon.live_sessions",
     "schedule": "sync_daemon.schedule",
+    "billing": "sync_daemon.billing_worker",
     "events": "sync_daemon.events.worker",
 }
 DRAIN_SECONDS = 10.0
