@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 # One request per live session. The transaction's number makes the key unique to this change and the same within it.
 _CUT_SESSIONS = text("""
-    INSERT INTO radius.coa_request (request_key, action, reason, username, acct_unique_id, nas_address,
+    INSERT INTO radius.coa_request (request_key, action, purpose, reason, username, acct_unique_id, nas_address,
                                     session_attributes, caused_at)
     SELECT 'disconnect:' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
-           'disconnect', :reason, username, acct_unique_id, nas_address,
+           'disconnect', CASE WHEN :reason = ANY(:reconnecting) THEN 'restore' ELSE 'end' END, :reason, username, acct_unique_id, nas_address,
            jsonb_strip_nulls(jsonb_build_object(
                'User-Name', username,
                'Acct-Session-Id', acct_session_id,
@@ -45,6 +45,14 @@ _CHANGE_SESSIONS = text("""
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
 """)
+_REVIEW = text("""
+    INSERT INTO radius.session_review (username)
+    SELECT DISTINCT username FROM radius.session WHERE username = ANY(:usernames) AND stopped_at IS NULL
+    RETURNING session_review_id
+""")
+_NOTIFY_REVIEW = text("SELECT pg_notify('herotill_review', '')")
+# Sessions that are to come back better: it is no alarm where they stay.
+_RECONNECTING = ["resumed"]
 _NOTIFY_COA = text("SELECT pg_notify('herotill_coa', '')")
 
 
@@ -69,3 +77,11 @@ def change_sessions(
     if asked:
         session.execute(_NOTIFY_COA)
     return asked
+
+
+def review_sessions(session: Session, usernames: Sequence[str]) -> int:
+    """Tell every live session of these accounts its limits anew; return of how many accounts any is online (rule R2)."""
+    reviewed = len(session.execute(_REVIEW, {"usernames": list(usernames)}).all())
+    if reviewed:
+        session.execute(_NOTIFY_REVIEW)
+    return reviewed

@@ -110,6 +110,10 @@ WHERE nas_profile.coa_state <> excluded.coa_state
 """
 
 
+# The schedule makes events of what went wrong.
+TELL = "SELECT pg_notify('herotill_event', '')"
+
+
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """Whose acknowledged requests the accounting has shown now, and how many are still to be shown."""
@@ -149,3 +153,4 @@ def mark_nases(connection: Connection, marks: Sequence[NasMark]) -> None:
     with connection.cursor() as cursor:
         for mark in marks:
             cursor.execute(MARK_NAS, {"nas_id": mark.nas_id, "state": mark.state, "failure": mark.failure})
+        cursor.execute(TELL)

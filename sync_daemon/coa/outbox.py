@@ -17,7 +17,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
 from herotill.live_change import Purpose
-from sync_daemon.coa.closing import CLOSE_GONE, HOLD_RESERVATIONS, LOST_STATES
+from sync_daemon.coa.closing import CLOSE_GONE, HOLD_RESERVATIONS, LOST_STATES, TELL
 from sync_daemon.coa.packets import Action
 from sync_daemon.coa.ports import IpAddress
 
@@ -240,7 +240,11 @@ def record_results(connection: Connection, records: Sequence[AttemptRecord]) -> 
     """Write attempts and states, and what follows for sessions and their grants, all in one transaction."""
     gone = [record.coa_request_id for record in records if record.state == "gone"]
     lost = [record.coa_request_id for record in records if record.state in LOST_STATES]
-    statements = [RECORD_RESULTS, *([CLOSE_GONE] if gone else ()), *([HOLD_RESERVATIONS] if lost else ())]
+    statements = [
+        RECORD_RESULTS,
+        *([CLOSE_GONE] if gone else ()),
+        *([HOLD_RESERVATIONS, TELL] if lost else ()),
+    ]
     results = json.dumps([asdict(record) for record in records], default=datetime.isoformat)
     with connection.cursor() as cursor:
         # One query string is one transaction (PostgreSQL, Frontend/Backend Protocol, Multiple Statements).
