@@ -114,7 +114,13 @@ def listing(session: Session, account: Account) -> list[Invoice]:
 
 
 def search(
-    session: Session, *, reference: str = "", state: State | None = None, now: datetime, limit: int = 100
+    session: Session,
+    *,
+    reference: str = "",
+    state: State | None = None,
+    now: datetime,
+    limit: int = 100,
+    offset: int = 0,
 ) -> list[Invoice]:
     """Return bills, newest first; of the customer or account this reference names, and of one state."""
     query = select(Invoice).join(Invoice.account)
@@ -122,9 +128,8 @@ def search(
         query = query.where(Account.customer_id == get_customer(session, reference).customer_id)
     if state is not None:
         query = query.where(*_in_state(state, now))
-    return list(
-        session.scalars(query.order_by(Invoice.issued_at.desc(), Invoice.invoice_id.desc()).limit(limit))
-    )
+    newest_first = query.order_by(Invoice.issued_at.desc(), Invoice.invoice_id.desc())
+    return list(session.scalars(newest_first.limit(limit).offset(offset)))
 
 
 def state_of(invoice: Invoice, now: datetime) -> State:
