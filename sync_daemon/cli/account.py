@@ -5,8 +5,9 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from billing import accounts, customers, invoices, sales, suspension
+from billing import accounts, conversion, customers, invoices, sales, suspension
 from billing.accounts import Login
+from billing.conversion import Conversion, Remainder
 from billing.models import Account
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
@@ -67,7 +68,10 @@ def add(application: Application, /, output: Output, user: str, **options: Any) 
     login = Login(user, secret, AccountKind(options["kind"]))
     with application.billing_session() as session:
         owner = None if options["customer"] is None else customers.get(session, options["customer"])
-        more = {"policy": options["policy"], "cycle_day": options["cycle_day"]}
+        cycle_day = options["cycle_day"]
+        if login.kind is AccountKind.MONTHLY:
+            cycle_day = cycle_day or application.now().astimezone(application.time_zone).day
+        more = {"policy": options["policy"], "cycle_day": cycle_day}
         new = accounts.add(session, login=login, customer=owner, now=application.now(), **more)
         record = _row(new) | {"password": secret if is_generated else None}
     output.record(record, ADDED)
@@ -146,7 +150,11 @@ def resume(application: Application, /, user: str) -> None:
     """End a suspension; sessions in the suspended pool reconnect with full service."""
     with application.billing_session() as session:
         cut = suspension.resume(session, username=user, now=application.now())
+        arrears = suspension.arrears_of(session, accounts.get(session, user), application.now())
     click.echo(f"resumed account {user}; {cut} sessions reconnect")
+    if arrears.must_be_suspended:
+        click.echo("its bill is still overdue: the billing run will suspend it again")
+        click.echo("`herotill invoice postpone` gives it more time; so does an automatic suspend that is off")
 
 
 @account.command()
@@ -170,6 +178,42 @@ def enable(application: Application, /, user: str) -> None:
     with application.billing_session() as session:
         accounts.enable(session, username=user)
     click.echo(f"enabled account {user}")
+
+
+@account.command()
+@click.argument("user")
+@click.option("--to", required=True, type=click.Choice(["monthly", "prepaid"]), help="What it becomes.")
+@click.option("--keep-data", "remainder", flag_value="keep", help="What is left stays usable.")
+@click.option("--drop-data", "remainder", flag_value="drop", help="What is left ends now.")
+@click.option("--plan", help="To monthly: the plan that recurs; it is billed and given at once.")
+@click.option("--cycle-day", type=click.IntRange(1, 31), help="To monthly: default today.")
+@yes_option
+@pass_application
+def convert(application: Application, /, user: str, yes: bool, **options: Any) -> None:
+    """Turn a prepaid account into a monthly one, or back; name, password, devices and history stay."""
+    if options["remainder"] is None:
+        raise InvalidValue(
+            "--keep-data", None, "say what becomes of remaining data: --keep-data or --drop-data"
+        )
+    wanted = Conversion(
+        user,
+        AccountKind(options["to"]),
+        Remainder(options["remainder"]),
+        operator_name(),
+        options["plan"],
+        options["cycle_day"],
+    )
+    zone = application.settings.time_zone
+    with application.billing_session() as session:
+        was = accounts.get(session, user).kind
+        grants = conversion.living_grants(session, user)
+        fate = "will be kept" if wanted.remainder is Remainder.KEEP else "will end now"
+        ask_before(f"{was} account {user} will be {wanted.to}; {grants} grants with data left {fate}", yes)
+        done = conversion.convert(session, conversion=wanted, now=application.now(), time_zone=zone)
+    click.echo(
+        f"{user} is {done.became}; {done.grants} grants "
+        f"{'kept' if done.remainder is Remainder.KEEP else 'dropped'}, {done.sessions} sessions told"
+    )
 
 
 @account.command()
@@ -213,7 +257,7 @@ def _row(found: Account) -> dict[str, Any]:
 def _history(application: Application, session: Session, found: Account) -> dict[str, Any]:
     zone = application.time_zone
     bought = sales.listing(session, username=found.username, limit=10)
-    bills = [bill for bill in invoices.listing(session, found) if bill.paid_at is None]
+    bills = [bill for bill in invoices.listing(session, found) if bill.is_open]
     return {
         "purchases": [f"{each.plan_name} {show_time(each.purchased_at.astimezone(zone))}" for each in bought],
         "unpaid_bills": [
