@@ -12,7 +12,8 @@ _CUT_SESSIONS = text("""
     INSERT INTO radius.coa_request (request_key, action, purpose, reason, username, acct_unique_id, nas_address,
                                     session_attributes, caused_at)
     SELECT 'disconnect:' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
-           'disconnect', CASE WHEN :reason = ANY(:reconnecting) THEN 'restore' ELSE 'end' END, :reason, username, acct_unique_id, nas_address,
+           'disconnect', CASE WHEN :reason = ANY(:reconnecting) THEN 'restore' ELSE 'end' END, :reason, username,
+           acct_unique_id, nas_address,
            jsonb_strip_nulls(jsonb_build_object(
                'User-Name', username,
                'Acct-Session-Id', acct_session_id,
@@ -61,7 +62,12 @@ def cut_sessions(session: Session, usernames: Sequence[str], *, reason: str, now
 
     `reason` is a word of radius.coa_request: disabled, suspended, resumed, deleted, void, converted.
     """
-    values = {"usernames": list(usernames), "reason": reason, "caused_at": now}
+    values = {
+        "usernames": list(usernames),
+        "reason": reason,
+        "reconnecting": _RECONNECTING,
+        "caused_at": now,
+    }
     cut = len(session.execute(_CUT_SESSIONS, values).all())
     if cut:
         session.execute(_NOTIFY_COA)

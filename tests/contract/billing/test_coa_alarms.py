@@ -74,7 +74,8 @@ def test_r31_a_nas_that_fails_is_told_of_and_that_it_works_again(
 
 
 ADD_SESSION = """
-    INSERT INTO radius.session (acct_unique_id, session_key, username, nas_address, acct_session_id, started_at, last_report_at)
+    INSERT INTO radius.session (acct_unique_id, session_key, username, nas_address, acct_session_id, started_at,
+                                last_report_at)
     VALUES ('s', 's', 'anna', '192.0.2.1', '81', now(), now())
 """
 
