@@ -29,6 +29,11 @@ RESELLER_MAY = frozenset(
         "pay by-hand",
         "pay list",
         "pay show",
+        "report sales",
+        "report usage",
+        "report expenditure",
+        "report online",
+        "report cuts",
         "reseller list",
         "reseller show",
     }
