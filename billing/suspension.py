@@ -27,7 +27,8 @@ from billing.suspension_statements import (
     TRY_TOPUPS_AGAIN,
 )
 from herotill.errors import InvalidValue, Refused
-from herotill.suspension import UNPAID_BILL, Arrears
+from herotill.snapshot import AccountKind, AccountStatus
+from herotill.suspension import UNPAID_BILL, Arrears, explain_suspension
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,18 @@ def arrears_of(session: Session, account: Account, now: datetime) -> Arrears:
         automatic_bill=row.automatic_bill,
         bill_due_at=row.due_at,
     )
+
+
+def explain(session: Session, username: str, now: datetime) -> tuple[str, ...]:
+    """Say in sentences how an account stands to suspension; nothing of who has no account."""
+    try:
+        account = accounts.get(session, username)
+    except InvalidValue:
+        return ()
+    if accounts.status_of(account) not in (AccountStatus.ACTIVE, AccountStatus.SUSPENDED):
+        return ()
+    is_monthly = account.kind == AccountKind.MONTHLY
+    return explain_suspension(account.suspended_reason, arrears_of(session, account, now), is_monthly)
 
 
 def settle(session: Session, customer_id: int, now: datetime) -> Settled:

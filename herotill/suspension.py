@@ -45,3 +45,27 @@ def why_not_suspended(arrears: Arrears) -> tuple[str, ...]:
     if not arrears.automatic_suspend:
         reasons.append("Automatic suspend is off.")
     return tuple(reasons)
+
+
+def explain_suspension(suspended_reason: str | None, arrears: Arrears, is_monthly: bool) -> tuple[str, ...]:
+    """Say how an account stands to suspension, as far as anybody would ask: expired, but why not suspended?"""
+    if suspended_reason is not None:
+        return (f"It is suspended ({suspended_reason}).{_ENDED_BY.get(suspended_reason, '')}",)
+    if not is_monthly:
+        return ()
+    if arrears.must_be_suspended:
+        return ("It has expired and a bill is overdue: the next billing run suspends it (rule R24).",)
+    if arrears.has_expired:
+        return ("It has expired, but is not suspended (rule R24).", *why_not_suspended(arrears))
+    if arrears.has_open_bill and arrears.payment_date_has_passed:
+        return (
+            "A bill is overdue, but the account is not suspended (rule R24).",
+            *why_not_suspended(arrears),
+        )
+    return ()
+
+
+_ENDED_BY = {
+    UNPAID_BILL: " Paying its overdue bills ends that at once (rule R24).",
+    ENDED: " Its plan has ended; buying another ends that at once (rule R23).",
+}

@@ -1,7 +1,7 @@
 """`herotill explain USER`: for people at the telephone."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +47,13 @@ _HISTORY = (
 @pass_application
 def explain(application: Application, user: str, limit: int, as_json: bool) -> None:
     """Tell whether USER would be let in now and which rule decides, what is left, and what happened last."""
+    from billing import suspension  # noqa: PLC0415 - slow to import
     from sync_daemon.explaining import explain_account  # noqa: PLC0415 - slow to import
 
     with application.radius_connection() as connection, connection.cursor() as cursor:
         told = explain_account(cursor, user, application.now(), limit)
+    with application.billing_session() as session:
+        told = replace(told, verdict=told.verdict + suspension.explain(session, user, application.now()))
     if as_json:
         click.echo(json.dumps(asdict(told), default=_plain, indent=2, ensure_ascii=False))
     else:
