@@ -8,15 +8,19 @@ from sync_daemon.cli.application import Application, pass_application
 
 
 @click.command()
-@click.option("--only", metavar="WORKER[,...]", help="Run only these workers: meter, coa, schedule.")
+@click.option("--only", metavar="WORKER[,...]", help="Run only these workers, such as meter,coa.")
 @pass_application
 def serve(application: Application, only: str | None) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C: each worker in a process of its own."""
+    """Run the daemon until SIGTERM or Ctrl-C: each worker in a process of its own.
+
+    SIGHUP, or a change of the settings file, makes it read the settings again.
+    """
     from sync_daemon.supervisor import Supervisor, chosen_workers, configure_logging  # noqa: PLC0415 - slow
 
     names = chosen_workers(only)
     configure_logging()
-    supervisor = Supervisor(application.settings, names)
+    supervisor = Supervisor(application.settings, names, application.config_path)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.stop)
+    signal.signal(signal.SIGHUP, supervisor.reload)
     supervisor.run()

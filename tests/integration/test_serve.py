@@ -3,15 +3,20 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+
+from sync_daemon.settings import FILE_NAME, render_settings, write_private
+from sync_daemon.supervisor import WORKERS
 
 DEADLINE_SECONDS = 20.0
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,18 +41,25 @@ class Daemon:
             time.sleep(0.05)
 
 
+@contextmanager
+def serving(state: Path, log_path: Path, environment: dict[str, str], only: str | None) -> Iterator[Daemon]:
+    command = (*HEROTILL, "--state", str(state), "serve", *(("--only", only) if only else ()))
+    with log_path.open("w") as log:
+        process = subprocess.Popen(command, stderr=log, cwd=REPOSITORY, env=os.environ | environment)
+    running = Daemon(process, log_path)
+    try:
+        running.await_(lambda: "started " in log_path.read_text())
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def daemon(state: Path, tmp_path: Path) -> Iterator[Daemon]:
-    log_path = tmp_path / "serve.log"
-    with log_path.open("w") as log:
-        process = subprocess.Popen(
-            (*HEROTILL, "--state", str(state), "serve", "--only", "schedule,coa"), stderr=log, cwd=REPOSITORY
-        )
-    running = Daemon(process, log_path)
-    running.await_(lambda: len(running.pids("schedule")) == 1 and len(running.pids("coa")) == 1)
-    yield running
-    process.kill()
-    process.wait()
+    with serving(state, tmp_path / "serve.log", {}, "schedule,coa") as running:
+        running.await_(lambda: len(running.pids("schedule")) == 1 and len(running.pids("coa")) == 1)
+        yield running
 
 
 def _lives(pid: int) -> bool:
@@ -76,3 +88,72 @@ def test_workers_do_not_outlive_a_killed_supervisor(daemon: Daemon) -> None:
     pids = daemon.pids("schedule") + daemon.pids("coa")
     daemon.process.kill()
     daemon.await_(lambda: not any(_lives(pid) for pid in pids))
+
+
+def _notifications(listener: socket.socket) -> list[str]:
+    told: list[str] = []
+    with suppress(BlockingIOError):
+        while True:
+            told.append(listener.recv(4096).decode())
+    return told
+
+
+def test_changed_settings_are_taken_and_a_broken_file_is_not(daemon: Daemon, state: Path) -> None:
+    path = state / FILE_NAME
+    good = path.read_text()
+
+    path.write_text(good + "time_zone: [Africa/Nairobi\n")
+    daemon.await_(lambda: "the old ones stay in force" in daemon.log_path.read_text())
+    assert len(daemon.pids("schedule")) == len(daemon.pids("coa")) == 1
+
+    write_private(path, good + "time_zone: Africa/Nairobi\n")
+    daemon.await_(lambda: len(daemon.pids("schedule")) == len(daemon.pids("coa")) == 2)
+    assert not _lives(daemon.pids("schedule")[0])
+    assert "starting again" not in daemon.log_path.read_text()
+
+    write_private(path, good + "time_zone: Africa/Nairobi\n# a comment\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.await_(lambda: len(daemon.pids("schedule")) == 3)
+    assert daemon.log_path.read_text().count("read again") == 2
+
+
+def test_systemd_is_told_of_every_turn(state: Path, tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    listener.bind(str(tmp_path / "notify"))
+    heard: list[str] = []
+
+    def hears(what: str) -> bool:
+        heard.extend(_notifications(listener))
+        return any(what in told for told in heard)
+
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    with serving(state, tmp_path / "serve.log", environment, "schedule") as daemon:
+        daemon.await_(lambda: hears("READY=1"))
+        daemon.await_(lambda: hears("WATCHDOG=1"))
+        heard.clear()
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.await_(lambda: hears("RELOADING=1\nMONOTONIC_USEC="))
+        daemon.await_(lambda: hears("READY=1"))
+        daemon.process.terminate()
+        daemon.await_(lambda: hears("STOPPING=1"))
+        assert daemon.process.wait(DEADLINE_SECONDS) == 0
+    listener.close()
+
+
+def test_a_database_that_cannot_be_reached_is_a_line_and_the_daemon_stays(
+    state: Path, tmp_path: Path
+) -> None:
+    path = state / FILE_NAME
+    values = yaml.safe_load(path.read_text())
+    good_url = values["billing_url"]
+    values["billing_url"] = "postgresql://nobody@127.0.0.1:1/nothing"
+    write_private(path, render_settings(values))
+
+    with serving(state, tmp_path / "serve.log", {}, None) as daemon:
+        daemon.await_(lambda: daemon.log_path.read_text().count("127.0.0.1") >= len(WORKERS) - 1)
+        assert daemon.process.poll() is None
+        assert "Traceback" not in daemon.log_path.read_text()
+
+        values["billing_url"] = good_url  # and put right, it works without being started again
+        write_private(path, render_settings(values))
+        daemon.await_(lambda: "metering the journal" in daemon.log_path.read_text())
