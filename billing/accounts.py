@@ -107,7 +107,7 @@ def set_secret(session: Session, *, username: str, secret: str) -> Account:
     """Give an account a new password."""
     check_secret(secret)
     account = get(session, username, lock=True)
-    account.secret = secret
+    account.secret, account.must_reset_secret = secret, False
     project_accounts(session, [username])
     return account
 

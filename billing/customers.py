@@ -1,22 +1,61 @@
 """Customers: persons and companies in the books, and the gate of verification (rules R3, R5)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, column, func, or_, select, table, text
+from sqlalchemy.dialects.postgresql import MACADDR
 from sqlalchemy.orm import Session
 
 from billing import accounts, groups
-from billing.checks import check_email, check_name, escape_like
+from billing.checks import check_email, check_name, check_one_line, escape_like
 from billing.cutting import cut_sessions
 from billing.models import Account, Customer, Purchase
 from billing.phones import normal_phone
 from billing.projection import project_accounts
+from herotill.devices import normal_mac
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 
+MAX_REASON_CHARACTERS = 200
 _NEW_ACCOUNT_NUMBER = text("SELECT billing.new_account_number()")
+
+
+_DEVICE = table("device", column("username", Text), column("mac", MACADDR), schema="radius")
+_PHONE_DIGITS = re.compile(r"[+(]?[0-9][0-9 ().-]{4,}", re.ASCII)
+_MAC_PART = re.compile(r"(?=.*[:-])[0-9A-Fa-f:-]{4,17}", re.ASCII)
+
+
+class Standing(StrEnum):
+    """How a customer stands."""
+
+    ACTIVE = "active"
+    UNVERIFIED = "unverified"
+    DISABLED = "disabled"
+
+
+class Sort(StrEnum):
+    """In which order customers are listed."""
+
+    NUMBER = "number"
+    NAME = "name"
+    JOINED = "joined"  # the newest first
+
+
+_STANDINGS = {
+    Standing.ACTIVE: and_(Customer.disabled_at.is_(None), Customer.verified_at.is_not(None)),
+    Standing.UNVERIFIED: and_(Customer.disabled_at.is_(None), Customer.verified_at.is_(None)),
+    Standing.DISABLED: Customer.disabled_at.is_not(None),
+}
+_ORDERS: dict[Sort, tuple[Any, ...]] = {
+    Sort.NUMBER: (Customer.customer_id,),
+    Sort.NAME: (func.lower(Customer.name), Customer.customer_id),
+    Sort.JOINED: (Customer.joined_at.desc(), Customer.customer_id.desc()),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +67,16 @@ class Person:
     email: str | None = None
 
 
-def add(session: Session, *, person: Person, now: datetime, group: str | None = None) -> Customer:
-    """Enter a customer, unverified (rule R3). Raises InvalidValue, also for a phone that another customer has."""
+def add(
+    session: Session, *, person: Person, now: datetime, group: str | None = None, region: str | None = None
+) -> Customer:
+    """Enter a customer, unverified (rule R3). Raises InvalidValue, also for a phone that another customer has.
+
+    `region` is where a phone without a country code is (billing.phones).
+    """
     check_name("name", person.name)
     check_email(person.email)
-    phone = _free_phone(session, person.phone)
+    phone = _free_phone(session, normal_phone(person.phone, region))
     customer = Customer(
         account_number=session.scalars(_NEW_ACCOUNT_NUMBER).one(),
         name=person.name,
@@ -47,7 +91,7 @@ def add(session: Session, *, person: Person, now: datetime, group: str | None = 
 
 
 def get(session: Session, reference: str) -> Customer:
-    """Return a customer by account number, user name, phone or e-mail address. Raises InvalidValue."""
+    """Return a customer by account number, user name, phone, e-mail or MAC address. Raises InvalidValue."""
     by_user = select(Account.customer_id).where(Account.username == reference, Account.status != "closed")
     matches = [
         Customer.account_number == reference,
@@ -55,6 +99,8 @@ def get(session: Session, reference: str) -> Customer:
         Customer.phone == reference,
         func.lower(Customer.email) == reference.lower(),
     ]
+    if (mac := normal_mac(reference)) is not None:
+        matches.append(Customer.customer_id.in_(_used_on(_DEVICE.c.mac == mac)))
     query = select(Customer).where(Customer.deleted_at.is_(None), or_(*matches)).limit(2)
     found = session.scalars(query).all()
     if len(found) == 1:
@@ -69,39 +115,76 @@ def get(session: Session, reference: str) -> Customer:
 def unknown(reference: str) -> InvalidValue:
     """Return the refusal of what is nobody's, or nobody's the asker may know of."""
     allowed = (
-        "nobody has this account number, user name, phone or e-mail; `herotill customer list` shows them"
+        "nobody has this account number, user name, phone, e-mail or MAC; `herotill customer list` shows them"
     )
     return InvalidValue("customer", reference, allowed)
 
 
-def listing(session: Session, *, search: str = "", group: str = "", limit: int = 100) -> list[Customer]:
-    """Return customers by account number; the search looks at every name and number they are known by."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which customers a list shows, in which order; the search looks at every name and number they are known by."""
+
+    search: str = ""
+    group: str = ""
+    standing: Standing | None = None
+    sort: Sort = Sort.NUMBER
+    limit: int = 100
+    page: int = 1
+
+
+def listing(session: Session, wanted: Wanted = Wanted()) -> list[Customer]:
+    """Return one page of the customers that are wanted."""
     query = select(Customer).where(Customer.deleted_at.is_(None))
-    if search:
-        query = query.where(_matches(escape_like(search)))
-    if group:
-        query = query.where(Customer.group_id == groups.get(session, group).group_id)
-    return list(session.scalars(query.order_by(Customer.customer_id).limit(limit)))
+    if wanted.search:
+        query = query.where(_matches(wanted.search))
+    if wanted.group:
+        query = query.where(Customer.group_id == groups.get(session, wanted.group).group_id)
+    if wanted.standing is not None:
+        query = query.where(_STANDINGS[wanted.standing])
+    query = query.order_by(*_ORDERS[wanted.sort]).limit(wanted.limit)
+    return list(session.scalars(query.offset((wanted.page - 1) * wanted.limit)))
 
 
-def verify(session: Session, *, reference: str, now: datetime) -> Customer:
-    """The operator vouches for a customer: from now on the accounts may buy and log in (rule R3)."""
+def standing_of(customer: Customer) -> Standing:
+    """Return how a customer stands; disabled comes before unverified."""
+    if customer.disabled_at is not None:
+        return Standing.DISABLED
+    return Standing.UNVERIFIED if customer.verified_at is None else Standing.ACTIVE
+
+
+def verify(
+    session: Session, *, reference: str, now: datetime, by: str = "operator", reason: str | None = None
+) -> Customer:
+    """An operator vouches for a customer: from now on the accounts may buy and log in (rule R3)."""
     customer = get(session, reference)
+    if reason is not None:
+        check_one_line("reason", reason, MAX_REASON_CHARACTERS)
     if customer.verified_at is not None:
         raise Refused(f"customer {customer.account_number} is verified already", "R3")
-    customer.verified_at = now
-    _project(session, customer)
+    customer.verified_reason = reason
+    mark_verified(session, customer, by=f"operator:{by}", now=now)
     return customer
 
 
-def edit(session: Session, *, reference: str, changes: Mapping[str, str | None]) -> Customer:
-    """Change `name`, `phone`, `email` or `group` (a name, or None for no group)."""
+def mark_verified(session: Session, customer: Customer, *, by: str, now: datetime) -> None:
+    """Open the gate of verification; `by` says who or what opened it."""
+    customer.verified_at, customer.verified_by = now, by
+    _project(session, customer)
+
+
+def edit(
+    session: Session, *, reference: str, changes: Mapping[str, str | None], region: str | None = None
+) -> Customer:
+    """Change `name`, `phone`, `email` or `group` (a name, or None for no group).
+
+    Who leaves a group gets no more of its allocations (rule R17).
+    """
     customer = get(session, reference)
     if "name" in changes:
         check_name("name", changes["name"] or "")
         customer.name = changes["name"] or ""
     if "phone" in changes:
-        customer.phone = _free_phone(session, changes["phone"], customer)
+        customer.phone = _free_phone(session, normal_phone(changes["phone"], region), customer)
     if "email" in changes:
         check_email(changes["email"])
         customer.email = changes["email"]
@@ -157,18 +240,37 @@ def _project(session: Session, customer: Customer) -> list[str]:
     return usernames
 
 
-def _matches(pattern: str) -> ColumnElement[bool]:
+def _matches(search: str) -> ColumnElement[bool]:
+    pattern = escape_like(search)
     by_user = select(Account.customer_id).where(Account.username.ilike(pattern), Account.status != "closed")
     known_by = [Customer.account_number, Customer.name, Customer.phone, Customer.email]
-    return or_(Customer.customer_id.in_(by_user), *(column.ilike(pattern) for column in known_by))
+    found = [Customer.customer_id.in_(by_user), *(column.ilike(pattern) for column in known_by)]
+    if _PHONE_DIGITS.fullmatch(search):
+        # However it is written: the country code stands in the books, a trunk zero does not.
+        digits = re.sub(r"[^0-9]", "", search).lstrip("0")
+        found.append(Customer.phone.ilike(escape_like(digits)))
+    if (mac := normal_mac(search)) is not None:
+        found.append(Customer.customer_id.in_(_used_on(_DEVICE.c.mac == mac)))
+    elif _MAC_PART.fullmatch(search):
+        part = escape_like(search.replace("-", ":"))
+        found.append(Customer.customer_id.in_(_used_on(cast(_DEVICE.c.mac, Text).ilike(part))))
+    return or_(*found)
+
+
+def _used_on(devices: ColumnElement[bool]) -> Select[Any]:
+    """Select the customers of accounts that were used on these devices."""
+    return (
+        select(Account.customer_id)
+        .join(_DEVICE, _DEVICE.c.username == Account.username)
+        .where(devices, Account.customer_id.is_not(None), Account.status != "closed")
+    )
 
 
 def _free_phone(session: Session, phone: str | None, owner: Customer | None = None) -> str | None:
-    normal = normal_phone(phone)
-    if normal is None:
+    if phone is None:
         return None
-    taken = select(Customer).where(Customer.phone == normal, Customer.deleted_at.is_(None))
+    taken = select(Customer).where(Customer.phone == phone, Customer.deleted_at.is_(None))
     other = session.scalars(taken).one_or_none()
     if other is not None and other is not owner:
         raise InvalidValue("phone", phone, f"customer {other.account_number} has it")
-    return normal
+    return phone

@@ -25,6 +25,16 @@ WORDING = {
         "We have received {amount_minor}",
         "Hello {customer_name},\n\nthank you: {amount_minor} has arrived. Account number: {account_number}.\n",
     ),
+    "verification.code": Template(
+        "Your code is {code}",
+        "Hello {customer_name},\n\nyour code is {code}. It is good until {expires_at}.\n"
+        "If you did not ask for it, do nothing.\n",
+    ),
+    "password.reset": Template(
+        "A new password for {username}: {code}",
+        "Hello {customer_name},\n\nwith the code {code} you choose a password for {username}.\n"
+        "It is good until {expires_at}. If you did not ask for it, do nothing: nothing changes.\n",
+    ),
     "topup": Template(
         "{username} was topped up",
         "Hello,\n\n{username} was given {given}: {reason}.\n",

@@ -13,6 +13,7 @@ from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.customer_codes import reset_password
 from sync_daemon.cli.output import Column, Output, output_options, show_list, show_mapping, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
@@ -236,6 +237,9 @@ def bill(application: Application, /, user: str, amount: str, due: str) -> None:
         )
         told = f"billed {user} {money}, bill {invoice.invoice_id}"
     click.echo(told)
+
+
+account.add_command(reset_password)
 
 
 def _row(found: Account) -> dict[str, Any]:

@@ -1,29 +1,43 @@
-"""`herotill customer`: people and companies in the books. REF is an account number, user name, phone or e-mail."""
+"""`herotill customer`: people and companies in the books. REF is an account number, user name, phone, e-mail or MAC."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import tzinfo
 from typing import Any
 
 import click
 from sqlalchemy.orm import Session
 
-from billing import accounts, customers, ledger
+from billing import accounts, customer_record, customers, ledger
 from billing.accounts import Login
-from billing.customers import Person
+from billing.customer_record import Device, LivingGrant
+from billing.customers import Person, Sort, Standing, Wanted
 from billing.models import Customer
 from herotill.errors import InvalidValue
+from herotill.messages import approximate_octets
+from herotill.quantities import format_seconds
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.customer_codes import invite, verify
 from sync_daemon.cli.output import Column, Output, output_options, show_list, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
     limit_option,
+    operator_name,
+    page_option,
     password_options,
     policy_options,
     search_option,
     with_options,
     yes_option,
 )
+
+
+def _show_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Show rows of their own below one another, as people read them."""
+    return "; ".join(str(row["shown"]) for row in rows)
+
 
 COLUMNS = [
     Column("account_number"),
@@ -38,14 +52,21 @@ DETAILS = [
     *COLUMNS,
     Column("joined_at", show_time),
     Column("verified_at", show_time, "not yet"),
+    Column("verified_by"),
+    Column("verified_reason"),
     Column("disabled_at", show_time),
+    Column("must_choose_password", show_list),
     Column("balance", show_list, "0"),
     Column("spent", show_list, "0"),
+    Column("grants", _show_lines),
+    Column("devices", _show_lines),
 ]
 ADDED = [Column("account_number"), Column("name"), Column("user"), Column("password"), Column("status")]
 
 _contact_options = [
-    click.option("--phone", help="International (E.164), like +254712345678."),
+    click.option(
+        "--phone", help="International (E.164), like +254712345678; or of the setting phone_region."
+    ),
     click.option("--email", help="E-mail address."),
 ]
 
@@ -79,12 +100,13 @@ def add(application: Application, /, output: Output, **options: Any) -> None:
     now = application.now()
     person = Person(options["name"], options["phone"], options["email"])
     with application.billing_session() as session:
-        new = customers.add(session, person=person, group=options["group"], now=now)
+        region = application.settings.phone_region
+        new = customers.add(session, person=person, group=options["group"], now=now, region=region)
         if login is not None:
             more = {"policy": options["policy"], "cycle_day": options["cycle_day"]}
             accounts.add(session, login=login, customer=new, now=now, **more)
         if options["verified"]:
-            customers.verify(session, reference=new.account_number, now=now)
+            customers.verify(session, reference=new.account_number, now=now, by=operator_name())
         record = _row(session, new) | {"user": options["user"], "password": shown}
     output.record(record, ADDED)
 
@@ -92,13 +114,18 @@ def add(application: Application, /, output: Output, **options: Any) -> None:
 @customer.command(name="list")
 @search_option
 @click.option("--group", default="", help="Only this group.")
+@click.option("--status", type=choice_of(Standing), help="Only these.")
+@click.option("--sort", type=choice_of(Sort), default=Sort.NUMBER.value, show_default=True)
 @limit_option
+@page_option
 @output_options
 @pass_application
-def list_customers(application: Application, /, output: Output, search: str, group: str, limit: int) -> None:
-    """List customers; the search looks at names, numbers, phones, addresses and user names."""
+def list_customers(application: Application, /, output: Output, **options: Any) -> None:
+    """List customers; the search looks at names, numbers, phones, addresses, user names and MACs."""
+    status, sort = options.pop("status"), Sort(options.pop("sort"))
+    wanted = Wanted(standing=None if status is None else Standing(status), sort=sort, **options)
     with application.billing_session() as session:
-        found = customers.listing(session, search=search, group=group, limit=limit)
+        found = customers.listing(session, wanted)
         output.rows([_row(session, each) for each in found], COLUMNS)
 
 
@@ -107,25 +134,14 @@ def list_customers(application: Application, /, output: Output, search: str, gro
 @output_options
 @pass_application
 def show(application: Application, /, output: Output, reference: str) -> None:
-    """Show one customer."""
+    """Show one customer, with devices, money and what is left."""
     with application.billing_session() as session:
         found = customers.get(session, reference)
-        money = {
-            "balance": ledger.balances(session, found.customer_id) or None,
-            "spent": customers.expenditure(session, found) or None,
-        }
-        output.record(_row(session, found) | money, DETAILS)
+        output.record(_row(session, found) | _record(application, session, found), DETAILS)
 
 
-@customer.command()
-@click.argument("reference", metavar="REF")
-@pass_application
-def verify(application: Application, /, reference: str) -> None:
-    """Vouch for a customer, who from now on may buy and log in."""
-    with application.billing_session() as session:
-        found = customers.verify(session, reference=reference, now=application.now())
-        told = f"verified customer {found.account_number} ({found.name})"
-    click.echo(told)
+customer.add_command(verify)
+customer.add_command(invite)
 
 
 @customer.command()
@@ -139,7 +155,8 @@ def edit(application: Application, /, reference: str, **options: str | None) -> 
     typed = {key: value for key, value in options.items() if value is not None}
     changes = {key: None if value == "none" and key != "name" else value for key, value in typed.items()}
     with application.billing_session() as session:
-        found = customers.edit(session, reference=reference, changes=changes)
+        region = application.settings.phone_region
+        found = customers.edit(session, reference=reference, changes=changes, region=region)
         told = f"changed customer {found.account_number}: {', '.join(changes) or 'nothing'}"
     click.echo(told)
 
@@ -205,14 +222,39 @@ def _row(session: Session, found: Customer) -> dict[str, Any]:
         "email": found.email,
         "group": None if found.group is None else found.group.name,
         "users": [account.username for account in accounts.accounts_of(session, found)],
-        "status": _status(found),
+        "status": str(customers.standing_of(found)),
         "joined_at": found.joined_at,
         "verified_at": found.verified_at,
+        "verified_by": found.verified_by,
+        "verified_reason": found.verified_reason,
         "disabled_at": found.disabled_at,
     }
 
 
-def _status(found: Customer) -> str:
-    if found.disabled_at is not None:
-        return "disabled"
-    return "unverified" if found.verified_at is None else "active"
+def _record(application: Application, session: Session, found: Customer) -> dict[str, Any]:
+    zone = application.time_zone
+    grants = customer_record.living_grants(session, found, application.now())
+    without = [
+        account.username for account in accounts.accounts_of(session, found) if account.must_reset_secret
+    ]
+    return {
+        "must_choose_password": without or None,
+        "balance": ledger.balances(session, found.customer_id) or None,
+        "spent": customers.expenditure(session, found) or None,
+        "grants": [_grant_row(each, zone) for each in grants] or None,
+        "devices": [_device_row(each, zone) for each in customer_record.devices_of(session, found)] or None,
+    }
+
+
+def _grant_row(grant: LivingGrant, zone: tzinfo) -> dict[str, Any]:
+    left = [] if grant.remaining_octets is None else [approximate_octets(grant.remaining_octets)]
+    left += [] if grant.remaining_seconds is None else [format_seconds(grant.remaining_seconds)]
+    until = "" if grant.expires_at is None else f" until {show_time(grant.expires_at.astimezone(zone))}"
+    shown = f"{grant.username} {grant.plan_name}: {' and '.join(left) or 'unlimited'}{until}"
+    return asdict(grant) | {"shown": shown}
+
+
+def _device_row(device: Device, zone: tzinfo) -> dict[str, Any]:
+    hint = " (made up by the device)" if device.is_randomised else ""
+    shown = f"{device.mac}{hint} {device.username} {show_time(device.last_session_at.astimezone(zone))}"
+    return asdict(device) | {"is_randomised": device.is_randomised, "shown": shown}

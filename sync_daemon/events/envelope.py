@@ -22,7 +22,12 @@ class Envelope:
 
     @property
     def email(self) -> str | None:
-        """Where a customer is written to: the address the event itself names, else the customer's."""
+        """Where a customer is written to: the address the event itself names, else the customer's.
+
+        What goes by SMS is not written: it proves who has the phone.
+        """
+        if self.delivery.payload.get("channel") == "sms":
+            return None
         named = self.delivery.payload.get("email")
         if isinstance(named, str) and named:
             return named

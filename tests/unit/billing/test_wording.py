@@ -26,6 +26,12 @@ SAID: dict[str, dict[str, Any]] = {
         "due_at": "2026-11-22T12:00:00+00:00",
     },
     "payment.received": {"payment": 7, "amount_minor": 5000, "currency": "KES", "method": "mpesa"},
+    "verification.code": {"code": "12345678", "expires_at": "2026-11-22T12:00:00+00:00"},
+    "password.reset": {
+        "code": "12345678",
+        "username": "student-1",
+        "expires_at": "2026-11-22T12:00:00+00:00",
+    },
     "topup": {"username": "student-1", "given": "2GB and 2h", "reason": "the mast was down"},
     "transfer.received": {"username": "student-2", "from_username": "student-1", "given_octets": 300 * 2**20},
 }
