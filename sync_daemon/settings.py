@@ -53,6 +53,8 @@ class Settings:
     language: str
     event_sinks: tuple[Sink, ...]
     payment_gateways: tuple[GatewayDefinition, ...]
+    sync_pass_seconds: int
+    sync_max_cut_off_percent: float
     phone_region: str | None
 
     @property
@@ -149,6 +151,8 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "language": "en",
         "event_sinks": (),
         "payment_gateways": (),
+        "sync_pass_seconds": 300,
+        "sync_max_cut_off_percent": 10.0,
         "phone_region": None,
     }
 
@@ -221,6 +225,18 @@ def _seconds(key: str, value: object) -> int:
     return value
 
 
+def _percent(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise InvalidValue(key, value, "it is a number from 0 to 100")
+    return float(value)
+
+
+def _percent(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise InvalidValue(key, value, "it is a number from 0 to 100")
+    return float(value)
+
+
 def _time_zone(key: str, value: object) -> str:
     try:
         return ZoneInfo(_text(key, value)).key
@@ -275,6 +291,8 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "language": _language,
     "event_sinks": read_sinks,
     "payment_gateways": read_gateways,
+    "sync_pass_seconds": _seconds,
+    "sync_max_cut_off_percent": _percent,
     "phone_region": _phone_region,
 }
 
