@@ -69,11 +69,13 @@ class Database:
         self,
         dsn: str,
         statement_timeout_ms: int,
+        prepare: str,
         callbacks: Callbacks,
         log: Callable[[str], None],
     ) -> None:
         self._dsn = dsn
         self._timeout_seconds = statement_timeout_ms / 1000
+        self._prepare = prepare
         self._callbacks = callbacks
         self._log = log
         self._connection: Any = None
@@ -179,9 +181,13 @@ class Database:
 
     def _connect_for_hooks(self) -> None:
         # The server gives up first, where it is only slow: then the connection is sound.
-        self._replace_connection(
-            self._connect("herotill packet time", self._timeout_seconds * SERVER_SHARE_OF_TIMEOUT)
-        )
+        connection = self._connect("herotill packet time", self._timeout_seconds * SERVER_SHARE_OF_TIMEOUT)
+        try:
+            _execute(connection, self._prepare, (), CONNECT_SECONDS)
+        except BaseException:
+            _close(connection)
+            raise
+        self._replace_connection(connection)
 
     def _connect(self, application_name: str, statement_timeout_seconds: float) -> Any:
         _deadline.at = time.monotonic() + CONNECT_SECONDS

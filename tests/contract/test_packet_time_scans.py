@@ -7,7 +7,13 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
-from rlm_herotill.store import GRANT_ALLOCATION, RESERVE_SLICE, SELECT_SNAPSHOT, START_FIRST_USE
+from rlm_herotill.store import (
+    GRANT_ALLOCATION,
+    PREPARE_SNAPSHOT,
+    RESERVE_SLICE,
+    SELECT_SNAPSHOT,
+    START_FIRST_USE,
+)
 
 ACCOUNTS = 5_000
 
@@ -65,6 +71,7 @@ STATEMENTS: dict[str, tuple[str, tuple[object, ...]]] = {
 def test_no_packet_time_statement_reads_radacct_or_a_whole_table(connection: Connection, name: str) -> None:
     statement, parameters = STATEMENTS[name]
     with connection, connection.cursor() as cursor:
+        cursor.execute(PREPARE_SNAPSHOT)
         cursor.execute(statement, parameters)
         assert cursor.fetchone() is not None
         cursor.execute(SCANS)

@@ -56,7 +56,7 @@ def heard() -> Heard:
 def hooks(packet_time_url: str, heard: Heard) -> Iterator[Database]:
     """A running Database with a timeout of 80 ms."""
     callbacks = Callbacks(heard.notified, heard.connected, heard.idle)
-    running = Database(packet_time_url, 80, callbacks, heard.sentences.append)
+    running = Database(packet_time_url, 80, "SELECT 1", callbacks, heard.sentences.append)
     running.start()
     wait_for(lambda: running.is_listening)
     yield running

@@ -87,7 +87,11 @@ class FakeDatabase:
         found = self.documents.get(parameters[0])
         for happens in self.meanwhile:
             happens()
-        return [(None if found is None else json.loads(found), None)]
+        return (
+            [(found, None)]
+            if len(parameters) == 1
+            else [(None if found is None else json.loads(found), None)]
+        )
 
 
 @pytest.fixture
