@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from sqlalchemy.orm import Session as BillingSession
 
-from billing import coa_alarms, code_schedule, notices
+from billing import coa_alarms, code_schedule, notices, verification
 from billing.access_events import BATCH_SIZE, MAX_SETTLED, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
@@ -133,6 +133,7 @@ def _keep_books(engine: sqlalchemy.Engine) -> bool:
     with _books(engine) as session:
         told = max(coa_alarms.tell_of_sessions(session, now), coa_alarms.tell_of_nases(session, now))
     with _books(engine) as session:
+        verification.expire_codes(session, now)
         notices.remind_of_ends(session, now)
         looked_at = notices.remind_of_low_balances(session, now)
     more_events = booked >= BATCH_SIZE or settled >= MAX_SETTLED or told >= coa_alarms.ALARMS_AT_ONCE
