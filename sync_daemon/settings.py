@@ -231,12 +231,6 @@ def _percent(key: str, value: object) -> float:
     return float(value)
 
 
-def _percent(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise InvalidValue(key, value, "it is a number from 0 to 100")
-    return float(value)
-
-
 def _time_zone(key: str, value: object) -> str:
     try:
         return ZoneInfo(_text(key, value)).key
