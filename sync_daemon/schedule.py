@@ -134,6 +134,7 @@ def _keep_books(engine: sqlalchemy.Engine) -> bool:
         told = max(coa_alarms.tell_of_sessions(session, now), coa_alarms.tell_of_nases(session, now))
     with _books(engine) as session:
         verification.expire_codes(session, now)
+    with _books(engine) as session:
         notices.remind_of_ends(session, now)
         looked_at = notices.remind_of_low_balances(session, now)
     more_events = booked >= BATCH_SIZE or settled >= MAX_SETTLED or told >= coa_alarms.ALARMS_AT_ONCE
