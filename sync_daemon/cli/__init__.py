@@ -43,6 +43,7 @@ NOUNS = {
     "notice": ("notice", "When customers are told, and in which words."),
     "event": ("event", "What somebody outside is told, and how far that got."),
     "sessions": ("sessions", "Who is online."),
+    "coa": ("coa", "What was asked of the routers about live sessions, and what came of it."),
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
     "nas": ("nas", "The routers that may ask."),
     "sync": ("sync", "Compare the books with RADIUS, and make RADIUS what they say."),
