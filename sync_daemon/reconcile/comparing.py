@@ -1,0 +1,239 @@
+# ruff: noqa: S608 - every part of the SQL is our own text
+"""Finding what differs: sums of hashes where rows are many, then the rows behind unequal sums, one query for each table.
+
+What the books want is carried into temporary tables of the RADIUS connection, so one database and two work alike. Where both
+schemas are in one database, both connections see one snapshot.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
+
+from herotill.reconciling import Change, changed_fields
+from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.reconcile.carrying import carry
+from sync_daemon.reconcile.relations import BY_NAME, RELATIONS, SUMMED, Relation, Scope
+from sync_daemon.settings import Settings
+
+BUCKETS = 1 << 16
+CHANGES_AT_ONCE = 1_000
+STATEMENT_TIMEOUT_MILLISECONDS = 600_000
+
+_PREPARE = """
+    CREATE TEMPORARY TABLE wanted (name text NOT NULL, item text NOT NULL, content jsonb NOT NULL);
+    CREATE TEMPORARY TABLE uneven (
+        relation text NOT NULL, name text NOT NULL, item text NOT NULL, content jsonb NOT NULL, surplus integer NOT NULL);
+    SET work_mem = '64MB'; SET jit = off; SET herotill.writer = 'reconcile';
+"""
+_SUMS = """
+    SELECT hashtext(name) & {mask}, count(*), sum(hashtextextended(concat_ws(E'\\x1f', name, item, content), 0))::text
+    FROM ({rows}) AS side GROUP BY 1
+"""
+_COMPARE = """
+    INSERT INTO uneven
+    SELECT %(relation)s, name, item, content, sum(side) FROM (
+        SELECT name, item, content, -1 AS side FROM wanted
+        UNION ALL
+        SELECT name, item, content, 1 FROM ({present}) AS present WHERE {condition}) AS both_sides
+    GROUP BY name, item, content HAVING sum(side) <> 0
+"""
+_READ = "SELECT relation, name, item, content, surplus FROM uneven ORDER BY relation, name, item, surplus, content"
+# What the meter may have done to a grant beside the books: start its first clock, and end it for a reason it has.
+_EXPLAINED = """
+    SELECT external_key FROM radius.entitlement e
+    JOIN jsonb_to_recordset(%s) AS w (external_key text, expires_at timestamptz) USING (external_key)
+    WHERE (ended_at IS NULL OR (ended_reason = 'quota' AND used_octets >= quota_octets)
+           OR (ended_reason = 'time' AND used_seconds >= quota_seconds)
+           OR (ended_reason = 'expiry' AND (e.expires_at <= ended_at OR seconds_after_last_use IS NOT NULL)))
+      AND (e.expires_at IS NOT DISTINCT FROM w.expires_at
+           OR e.expires_at = LEAST(w.expires_at, first_used_at + make_interval(secs => seconds_after_first_use)))
+"""
+_GRANTED = """
+    SELECT external_key, to_jsonb(granted) - 'external_key' - 'entitlement_id' FROM billing.granted
+    WHERE external_key = ANY(%s) AND ended_at IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Databases:
+    """The two connections: to the books, only to read, and to RADIUS. Both in a transaction of the caller's."""
+
+    books: Connection
+    radius: Connection
+    is_one: bool
+
+    def close(self) -> None:
+        """Close both."""
+        self.books.close()
+        self.radius.close()
+
+    def share_snapshot(self) -> None:
+        """Let both see the same moment, where there is one database; call it first in both transactions."""
+        with self.books.cursor() as books, self.radius.cursor() as radius:
+            books.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if self.is_one:
+                books.execute("SELECT pg_export_snapshot()")
+                (snapshot,) = books.fetchone() or (None,)
+                radius.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                radius.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,))
+
+
+def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
+    """Connect to both and make the temporary tables. Raises psycopg2.OperationalError."""
+    timeout = STATEMENT_TIMEOUT_MILLISECONDS
+    books = connect(billing_url(settings), f"{who} books", statement_timeout_milliseconds=timeout)
+    try:
+        radius = connect(radius_url(settings), who, statement_timeout_milliseconds=timeout)
+    except BaseException:
+        books.close()
+        raise
+    with radius, radius.cursor() as cursor:
+        cursor.execute(_PREPARE)
+    return Databases(books, radius, billing_url(settings) == radius_url(settings))
+
+
+def compare_all(databases: Databases) -> None:
+    """Fill `uneven` with every difference there is. Ends what was in the transactions of both connections."""
+    databases.books.rollback()
+    databases.radius.rollback()
+    databases.share_snapshot()
+    with databases.radius.cursor() as cursor:
+        cursor.execute("TRUNCATE uneven")
+    for relation in RELATIONS:
+        if relation.name not in SUMMED:
+            _compare(databases, relation, "true", {})
+        elif buckets := _unequal_buckets(databases, relation):
+            condition = f"hashtext(name) & {BUCKETS - 1} = ANY(%(buckets)s)"
+            few = len(buckets) < BUCKETS // 2
+            _compare(databases, relation, condition if few else "true", {"buckets": buckets})
+
+
+def compare_names(databases: Databases, scope: Scope, names: Sequence[str]) -> None:
+    """Fill `uneven` with the differences of these names."""
+    with databases.radius.cursor() as cursor:
+        cursor.execute("DELETE FROM uneven")
+    for relation in RELATIONS:
+        if relation.scope is scope:
+            _compare(databases, relation, "name = ANY(%(names)s)", {"names": list(names)})
+
+
+def _compare(databases: Databases, relation: Relation, condition: str, values: Mapping[str, Any]) -> None:
+    with databases.books.cursor() as books, databases.radius.cursor() as radius:
+        radius.execute("DELETE FROM wanted" if "names" in values else "TRUNCATE wanted")
+        query = f"SELECT name, item, content FROM ({relation.wanted}) AS wanted WHERE {condition}"
+        if relation.entered_in_radius:
+            radius.execute(f"INSERT INTO wanted {query}", values)
+        else:
+            carry(books, books.mogrify(query, values), radius, "wanted")
+        if "names" not in values:
+            radius.execute("ANALYZE wanted")
+        statement = _COMPARE.format(present=relation.present, condition=condition)
+        radius.execute(statement, {**values, "relation": relation.name})
+
+
+def _unequal_buckets(databases: Databases, relation: Relation) -> list[int]:
+    """Return the buckets of names in which the two sides have not the same rows."""
+    with ThreadPoolExecutor(1) as other:
+        wanted = other.submit(_sums, databases.books, relation.wanted)
+        present = _sums(databases.radius, relation.present_once or relation.present)
+    return sorted({bucket for bucket, _, _ in wanted.result() ^ present})
+
+
+def _sums(connection: Connection, rows: str) -> set[tuple[int, int, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS.format(mask=BUCKETS - 1, rows=rows))
+        return set(cursor.fetchall())
+
+
+def read_changes(databases: Databases) -> Iterator[list[Change]]:
+    """Yield the changes `uneven` stands for, a thousand at a time; what is nobody's and what the meter did is left out."""
+    with databases.radius.cursor("uneven") as cursor:
+        cursor.itersize = CHANGES_AT_ONCE
+        cursor.execute(_READ)
+        pairs = (
+            change for _, rows in groupby(cursor, key=lambda row: row[:3]) for change in _paired(list(rows))
+        )
+        while page := list(islice(pairs, CHANGES_AT_ONCE)):
+            yield _of_ours(databases, page)
+
+
+def _paired(rows: Sequence[tuple[Any, ...]]) -> Iterator[Change]:
+    """Make one change of what is missing and what is too much under one name and item, where that is what it is."""
+    relation, name, item = rows[0][:3]
+    missing = [(content, -surplus) for *_, content, surplus in rows if surplus < 0]
+    extra = [(content, surplus) for *_, content, surplus in rows if surplus > 0]
+    if len(missing) == len(extra) == 1 and missing[0][1] == extra[0][1] == 1:
+        yield Change(relation, name, item, extra[0][0], missing[0][0])
+        return
+    for content, count in extra:
+        yield Change(relation, name, item, content, None, count)
+    for content, count in missing:
+        yield Change(relation, name, item, None, content, count)
+
+
+def _of_ours(databases: Databases, page: Sequence[Change]) -> list[Change]:
+    kept: list[Change] = []
+    for name, changes in groupby(page, key=lambda change: change.relation):
+        relation = BY_NAME[name]
+        chosen = list(changes)
+        if relation.name == "entitlement":
+            chosen = _of_grants(databases, chosen)
+        elif relation.known is not None:
+            chosen = _of_known(databases.books, relation.known, chosen)
+        kept.extend(chosen)
+    return kept
+
+
+def _of_known(books: Connection, query: str, changes: Sequence[Change]) -> list[Change]:
+    """Leave out rows whose name the books have never known."""
+    doubtful = [change.name for change in changes if change.after is None]
+    if not doubtful:
+        return list(changes)
+    with books.cursor() as cursor:
+        cursor.execute(query, (doubtful,))
+        known = {row[0] for row in cursor.fetchall()}
+    return [change for change in changes if change.after is not None or change.name in known]
+
+
+def _of_grants(databases: Databases, changes: Sequence[Change]) -> list[Change]:
+    """Leave out what the meter did, and grants nobody sold; what the books ended is to end."""
+    explained = _explained(databases.radius, [change for change in changes if _may_be_the_meters(change)])
+    ended = _ended(databases.books, [change.item for change in changes if change.after is None])
+    kept = []
+    for change in changes:
+        if change.after is None and change.item in ended:
+            kept.append(Change(change.relation, change.name, change.item, change.before, ended[change.item]))
+        elif change.after is not None and change.item not in explained:
+            kept.append(change)
+    return kept
+
+
+def _may_be_the_meters(change: Change) -> bool:
+    if change.before is None or change.after is None:
+        return False
+    return not set(changed_fields(change.before, change.after)) - {"expires_at", "ended_at", "ended_reason"}
+
+
+def _explained(radius: Connection, changes: Iterable[Change]) -> set[str]:
+    wanted = [
+        {"external_key": change.item, "expires_at": change.after["expires_at"]}
+        for change in changes
+        if change.after is not None
+    ]
+    return {row[0] for row in _asked(radius.cursor(), _EXPLAINED, json.dumps(wanted))} if wanted else set()
+
+
+def _ended(books: Connection, keys: Sequence[str]) -> dict[str, Any]:
+    return dict(_asked(books.cursor(), _GRANTED, list(keys))) if keys else {}
+
+
+def _asked(cursor: Cursor, statement: str, value: object) -> list[Any]:
+    with cursor:
+        cursor.execute(statement, (value,))
+        return cursor.fetchall()
