@@ -21,6 +21,7 @@ from herotill.errors import InvalidValue, Refused
 from herotill.snapshot import AccountKind
 
 MAX_PAYMENT_TERMS_DAYS = 365
+DEFAULT_PAYMENT_TERMS_DAYS = 7
 
 _PLAIN = ("automatic_bill", "automatic_suspend", "automatic_topup", "payment_terms_days")
 _MONTHLY_ONLY = {

@@ -12,11 +12,10 @@ from herotill.suspension import ENDED, UNPAID_BILL
 _HAS_EXPIRED = """
     coalesce(greatest(
         (SELECT max(coalesce(living.expires_at, 'infinity')) FROM radius.entitlement living
-         WHERE living.username = account.username AND living.ended_at IS NULL
-           AND living.granted_at >= account.created_at),
+         WHERE living.username = account.username AND living.ended_at IS NULL),
         (SELECT max(coalesce(ended.expires_at, ended.ended_at)) FROM radius.entitlement ended
-         WHERE ended.username = account.username AND ended.ended_at IS NOT NULL AND ended.ended_reason <> 'void'
-           AND ended.granted_at >= account.created_at)), '-infinity') <= :now
+         WHERE ended.username = account.username AND ended.ended_at IS NOT NULL AND ended.ended_reason <> 'void')),
+        '-infinity') <= :now
 """
 _OLDEST_DUE = """
     (SELECT min(due_at) FROM billing.invoice

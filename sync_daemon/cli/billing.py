@@ -16,6 +16,7 @@ from billing.models import Account
 from billing.recurring import MAX_PAYMENT_TERMS_DAYS, Profile
 from herotill.errors import InvalidValue
 from herotill.quantities import Money
+from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.output import Column, Format, Output, output_options, show_mapping, show_time
 from sync_daemon.cli.parameters import choice_of, given, operator_name, parse_day_or_time, with_options
@@ -40,10 +41,18 @@ PROFILE = [
     Column("next_cycle", show_time, "none", head="next cycle begins"),
     Column("paused"),
 ]
+# Of a monthly account whose profile nobody has touched.
+_DEFAULTS = {
+    "profile": str(Profile.MONTHLY),
+    "automatic_bill": True,
+    "automatic_suspend": True,
+    "automatic_topup": True,
+    "payment_terms_days": recurring.DEFAULT_PAYMENT_TERMS_DAYS,
+}
 SUMMARY = [
     Column("until", show_time),
     Column("dry_run"),
-    Column("done", show_mapping, head="done"),
+    Column("done", lambda counts: show_mapping(counts) or "nothing was due"),
     Column("billed", lambda amounts: ", ".join(map(str, amounts)) or "nothing"),
 ]
 LINES = [Column("user"), Column("what"), Column("detail")]
@@ -79,7 +88,9 @@ def run(application: Application, /, output: Output, until: str | None, dry_run:
 def _profile_options(command: Any) -> Any:
     options = [
         click.option(
-            "--profile", type=click.Choice([*Profile, NOTHING]), help="daily is for prepaid accounts."
+            "--profile",
+            type=click.Choice([*(each.value for each in Profile), NOTHING]),
+            help="daily is for prepaid accounts.",
         ),
         click.option("--plan", help="The plan that recurs, or none: no more after this cycle."),
         click.option("--automatic-bill/--no-automatic-bill", default=None, help="A bill on the first day."),
@@ -162,7 +173,7 @@ def _row(session: Session, account: Account) -> dict[str, Any]:
     found = recurring.profile_of(session, account)
     row: dict[str, Any] = {"user": account.username, "kind": account.kind}
     if found is None:
-        return row | {"profile": str(Profile.MONTHLY) if account.kind == Profile.MONTHLY else None}
+        return row | (dict(_DEFAULTS) if account.kind == AccountKind.MONTHLY else {})
     row["profile"] = found.profile
     if found.profile == Profile.DAILY:
         return row
@@ -192,7 +203,7 @@ def _progress(advance: Callable[[str, int, int], None], total: int) -> Callable[
 
 def _show(output: Output, report: "Report", record: dict[str, Any]) -> None:
     billed = [Money(minor, currency) for currency, minor in sorted(report.billed.items())]
-    record |= {"done": dict(report.counts) or {"nothing": 0}, "billed": billed}
+    record |= {"done": dict(report.counts), "billed": billed}
     lines = [{"user": line.username, "what": line.what, "detail": line.detail} for line in report.lines]
     if output.format is Format.TABLE:
         output.record(record, SUMMARY)
