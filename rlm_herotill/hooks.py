@@ -13,6 +13,7 @@ from typing import Any
 
 import radiusd
 
+from herotill.dialect import use_dialects
 from herotill.journal import ACCOUNTING, encode
 from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first, last
 from rlm_herotill.journal import JournalWriter
@@ -46,6 +47,7 @@ def instantiate(_pairs: object) -> int:
     gc.set_threshold(100_000, 50, 100)
     try:
         settings = settings_from_config(radiusd.config)
+        use_dialects(settings.dialects_directory)
         store = SnapshotStore(settings, _complain)
         journal = JournalWriter(settings.journal_directory, settings.fdatasync)
         _node = _Node(settings, store, journal, LoginDesk(store, journal, settings, _complain))

@@ -33,6 +33,7 @@ class PacketTimeSettings:
     outage_session_seconds: int = 600
     admits_unknown_in_outage: bool = False
     exit_in_detach: bool = False
+    dialects_directory: Path | None = None
 
 
 def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
@@ -47,6 +48,7 @@ def settings_from_config(config: Mapping[str, Any]) -> PacketTimeSettings:
         snapshot_limit=_number(config, "snapshot_limit", 200_000, 0),
         outage_session_seconds=_number(config, "outage_session_seconds", 600, 1),
         admits_unknown_in_outage=_admits_unknown(str(config.get("outage_for_unknown", Outage.CLOSED))),
+        dialects_directory=_path(config.get("dialects_directory")),
         exit_in_detach=_exits_in_detach(str(config.get("freeradius_version", ""))),
     )
 
@@ -63,6 +65,10 @@ def _admits_unknown(policy: str) -> bool:
             "outage_for_unknown", policy, "it is closed or open: nothing is known last of them"
         )
     return policy == Outage.OPEN
+
+
+def _path(value: object) -> Path | None:
+    return Path(value) if isinstance(value, str) and value else None
 
 
 def _text(config: Mapping[str, Any], name: str) -> str:

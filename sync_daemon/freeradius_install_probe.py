@@ -88,8 +88,8 @@ def refuse_closed_path(paths: tuple[Path, ...], raddb: Path) -> None:
     for path in paths:
         if (closed := closed_to_others(path)) is not None:
             raise Refused(
-                f"FreeRADIUS's user may not pass {closed} on the way to our code in {path}; "
-                "install herotill where everybody may read, such as a virtual environment in /opt",
+                f"FreeRADIUS's user may not pass {closed} on the way to {path}; "
+                "put it where everybody may read: code in a virtual environment in /opt, say",
                 "freeradius",
             )
 
@@ -119,6 +119,7 @@ def values_from_settings(
         listening=listening,
         require_message_authenticator=require_message_authenticator,
         reject_delay_seconds=reject_delay_seconds,
+        dialects_directory=settings.dialects_directory if settings.dialects_directory.is_dir() else None,
         outage_for_unknown=settings.outage_for_unknown,
         outage_session_seconds=settings.outage_session_seconds,
     )

@@ -56,6 +56,7 @@ class PacketTimeValues:
     outage_for_unknown: str = "closed"
     outage_session_seconds: int = 600
     threads: int = 1
+    dialects_directory: Path | None = None
 
 
 def installed_entries(values: PacketTimeValues) -> dict[str, Entry]:
@@ -119,6 +120,7 @@ def _mapping(values: PacketTimeValues) -> dict[str, str]:
         "REQUIRE_MESSAGE_AUTHENTICATOR": "yes" if values.require_message_authenticator else "no",
         "REJECT_DELAY_SECONDS": f"{values.reject_delay_seconds:g}",
         "THREADS": str(values.threads),
+        "DIALECTS_DIRECTORY": _quoted("dialects", str(values.dialects_directory or "")),
         "LISTEN": _listen_sections(values.listening),
     }
 

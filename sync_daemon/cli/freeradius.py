@@ -76,7 +76,8 @@ def install(
     if not _is_agreed(plan, dry_run=dry_run, yes=yes):
         return
     _refuse_unless_root(raddb)
-    refuse_closed_path(values.python_path, raddb)
+    ours = () if values.dialects_directory is None else (values.dialects_directory,)
+    refuse_closed_path((*values.python_path, *ours), raddb)
     apply.prepare_journal(values.journal_directory, raddb)
     installation.apply(plan, apply.check_with_freeradius)
     click.echo(f"FreeRADIUS has checked it. For speed, in {raddb}/radiusd.conf: {RADIUSD_ADVICE}.")

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2.extensions
 import pytest
 
+from herotill.dialect import use_dialects
 from herotill.journal import Record, decode_lines
 from herotill.nas import NasDirectory
 from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE
@@ -169,3 +170,19 @@ def test_what_is_journalled_is_on_the_disk_as_it_came(hooks: Any, logged: list[s
     (record,) = decode_lines(path.read_bytes(), 0)
     assert isinstance(record, Record)
     assert record.body == json.loads(json.dumps(odd))
+
+
+def test_an_operator_s_dialect_is_spoken_and_a_wrong_one_stops_the_start(
+    hooks: Any, logged: list[str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "dialects"
+    directory.mkdir()
+    sys.modules["radiusd"].config["dialects_directory"] = str(directory)
+    (directory / "wrong.toml").write_text("name = 7")
+    try:
+        assert hooks.instantiate(None) == -1
+        assert "wrong.toml" in logged[0]
+        (directory / "wrong.toml").unlink()
+        assert hooks.instantiate(None) == 0
+    finally:
+        use_dialects(None)
