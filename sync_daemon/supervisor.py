@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 # The worker and the module whose `run(settings, stop)` it is.
 WORKERS = {
     "meter": "sync_daemon.meter",
+    "reconcile": "sync_daemon.reconcile.worker",
     "coa": "sync_daemon.coa.worker",
     "live": "sync_daemon.live_sessions",
     "schedule": "sync_daemon.schedule",

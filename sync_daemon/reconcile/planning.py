@@ -1,7 +1,7 @@
 """A plan: every difference in order, how many it would cut off, and the brake (rule R30)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from herotill.errors import Refused
@@ -57,41 +57,46 @@ class Survey:
             self.cut_off.add(change.name)
 
 
-def find_changes(databases: Databases, username: str | None = None) -> Iterator[list[Change]]:
-    """Compare everything, or one user, and yield what differs, a thousand at a time."""
+def survey(databases: Databases) -> Survey:
+    """Find everything there is to do, without keeping it. Leaves both connections without a transaction."""
+    compare_all(databases)
+    return _surveyed(databases, lambda _: None)
+
+
+def survey_names(databases: Databases, scope: Scope, names: Sequence[str]) -> Survey:
+    """Find what there is to do for some names."""
+    _compare_names(databases, scope, names)
+    return _surveyed(databases, lambda _: None)
+
+
+def plan(databases: Databases, username: str | None = None) -> tuple[list[Change], Survey]:
+    """Return every change, or those of one user, in the order they are applied in, and the survey of them."""
+    changes: list[Change] = []
     if username is None:
         compare_all(databases)
     else:
-        databases.books.rollback()
-        databases.radius.rollback()
-        databases.share_snapshot()
-        compare_names(databases, Scope.ACCOUNT, [username])
-    yield from read_changes(databases)
+        _compare_names(databases, Scope.ACCOUNT, [username])
+    found = _surveyed(databases, changes.extend)
+    return sorted(changes, key=lambda change: change.order), found
 
 
-def survey(databases: Databases, username: str | None = None) -> Survey:
-    """Find what is to do, without keeping it. Leaves both connections without a transaction."""
+def _compare_names(databases: Databases, scope: Scope, names: Sequence[str]) -> None:
+    databases.books.rollback()
+    databases.radius.rollback()
+    databases.share_snapshot()
+    compare_names(databases, scope, names)
+
+
+def _surveyed(databases: Databases, keep: Callable[[list[Change]], None]) -> Survey:
     found = Survey()
-    for page in find_changes(databases, username):
+    for page in read_changes(databases):
         good, refused = sorted_out(page)
+        keep(good)
         found.refused.extend(refused)
         for change in good:
             found.note(change)
     _look_at_the_living(databases, found)
     return found
-
-
-def plan(databases: Databases, username: str | None = None) -> tuple[list[Change], Survey]:
-    """Return every change in the order it is applied in, and the survey of them."""
-    found, changes = Survey(), []
-    for page in find_changes(databases, username):
-        good, refused = sorted_out(page)
-        found.refused.extend(refused)
-        changes.extend(good)
-        for change in good:
-            found.note(change)
-    _look_at_the_living(databases, found)
-    return sorted(changes, key=lambda change: change.order), found
 
 
 def sorted_out(changes: list[Change]) -> tuple[list[Change], list[RefusedRow]]:

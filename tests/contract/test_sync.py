@@ -3,54 +3,27 @@
 import json
 from typing import Any
 
-import psycopg2
 import pytest
-from click.testing import Result
 
-from sync_daemon import database
 from tests.conftest import RunHerotill
+from tests.contract.sync_setup import ask, by_hand, found_hostel, ok
 
 GIB = 2**30
 
 
-def _ok(result: Result) -> str:
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def _by_hand(url: str, *statements: str) -> None:
-    """As psql or daloRADIUS does it: nobody says who is writing."""
-    connection = psycopg2.connect(url, application_name="psql")
-    with connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connection.close()
-
-
-def _ask(url: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with database.transaction(url, "test") as connection, connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()
-
-
 def _plan(run: RunHerotill, *arguments: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_ok(run("sync", "plan", "--json", *arguments)))
+    found: list[dict[str, Any]] = json.loads(ok(run("sync", "plan", "--json", *arguments)))
     return found
 
 
 def _apply(run: RunHerotill, share: str = "100%") -> str:
-    return _ok(run("sync", "apply", "--yes", "--max-cut-off", share))
+    return ok(run("sync", "apply", "--yes", "--max-cut-off", share))
 
 
 @pytest.fixture
 def run(run_herotill: RunHerotill) -> RunHerotill:
     """A hostel with three students, one of whom has bought something."""
-    _ok(run_herotill("group", "add", "hostel-a", "--allocation", "2GiB", "--period", "month"))
-    _ok(run_herotill("plan", "add", "p", "--price", "50", "--quota", "1GiB", "--valid-for", "30d"))
-    for name in ("ann", "bob", "cid"):
-        command = ("customer", "add", "--name", name, "--verified", "--group", "hostel-a", "--user", name)
-        _ok(run_herotill(*command, "--password-file", "-", stdin="secret-1\n"))
-    _ok(run_herotill("sell", "p", "--to", "ann"))
+    found_hostel(run_herotill, "ann", "bob", "cid")
     return run_herotill
 
 
@@ -59,10 +32,10 @@ def test_r30_what_the_books_project_leaves_nothing_to_mend(run: RunHerotill) -> 
         ("account", "disable", "bob", "--yes"),
         ("topup", "cid", "--octets", "1GB", "--reason", "x"),
     ):
-        _ok(run(*change))
+        ok(run(*change))
     result = run("sync", "plan", "--exit-code")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
-    assert _ok(run("sync", "apply", "--yes")) == ""
+    assert ok(run("sync", "apply", "--yes")) == ""
 
 
 DRIFT = {
@@ -97,19 +70,19 @@ STATE = """
 
 @pytest.mark.parametrize("drift", DRIFT.values(), ids=list(DRIFT))
 def test_r30_drift_made_by_hand_is_found_and_mended(run: RunHerotill, database_url: str, drift: str) -> None:
-    before = _ask(database_url, STATE)
-    _by_hand(database_url, drift)
+    before = ask(database_url, STATE)
+    by_hand(database_url, drift)
     found = _plan(run)
     assert found
     assert {change["name"] for change in found} <= {"ann", "hostel-a"}
     assert run("sync", "plan", "--exit-code").exit_code == 4
     assert "mended" in _apply(run)
-    assert _ask(database_url, STATE) == before
-    assert _ok(run("sync", "plan", "--exit-code")) == ""
+    assert ask(database_url, STATE) == before
+    assert ok(run("sync", "plan", "--exit-code")) == ""
 
 
 def test_r30_the_plan_says_before_and_after_and_hides_passwords(run: RunHerotill, database_url: str) -> None:
-    _by_hand(
+    by_hand(
         database_url,
         "UPDATE radius.radcheck SET value = 'mine' WHERE username = 'ann'",
         "UPDATE radius.entitlement SET quota_octets = 9 WHERE username = 'ann'",
@@ -129,9 +102,9 @@ def test_r30_the_plan_says_before_and_after_and_hides_passwords(run: RunHerotill
 def test_r30_what_was_mended_is_told_with_its_time_and_whose_login_it_was(
     run: RunHerotill, database_url: str
 ) -> None:
-    _by_hand(database_url, "UPDATE radius.entitlement SET quota_octets = 9 WHERE username = 'ann'")
+    by_hand(database_url, "UPDATE radius.entitlement SET quota_octets = 9 WHERE username = 'ann'")
     _apply(run)
-    (told,) = json.loads(_ok(run("sync", "status", "--json")))
+    (told,) = json.loads(ok(run("sync", "status", "--json")))
     assert (told["table"], told["name"], told["before"], told["after"]) == (
         "entitlement", "ann", {"quota_octets": 9}, {"quota_octets": GIB},
     )  # fmt: skip
@@ -140,7 +113,7 @@ def test_r30_what_was_mended_is_told_with_its_time_and_whose_login_it_was(
 
 
 def test_r30_rows_nobody_owns_stay(run: RunHerotill, database_url: str) -> None:
-    _by_hand(
+    by_hand(
         database_url,
         "INSERT INTO radius.radcheck (username, attribute, op, value) VALUES ('ldap', 'Cleartext-Password', ':=', 'x')",
         "INSERT INTO radius.radusergroup (username, groupname) VALUES ('ldap', 'staff')",
@@ -154,41 +127,42 @@ def test_r30_rows_nobody_owns_stay(run: RunHerotill, database_url: str) -> None:
 
 def test_r30_adopted_rows_are_held_to_what_they_were(run: RunHerotill, database_url: str) -> None:
     address = "SELECT value FROM radius.radreply WHERE username = 'ann'"
-    _by_hand(
+    by_hand(
         database_url,
         "INSERT INTO radius.radreply (username, attribute, op, value) VALUES ('ann', 'Framed-IP-Address', ':=', '10.0.0.9')",
     )
     assert run("sync", "adopt", "--user", "ann", stdin="n\n").exit_code == 1
-    (row,) = json.loads(_ok(run("sync", "adopt", "--user", "ann", "--yes", "--json")))
+    (row,) = json.loads(ok(run("sync", "adopt", "--user", "ann", "--yes", "--json")))
     assert (row["item"], row["value"]) == ("Framed-IP-Address", "10.0.0.9")
     assert _plan(run) == []
-    _by_hand(database_url, "UPDATE radius.radreply SET value = '10.0.0.66'")
+    by_hand(database_url, "UPDATE radius.radreply SET value = '10.0.0.66'")
     _apply(run)
-    assert _ask(database_url, address) == [("10.0.0.9",)]
-    _by_hand(database_url, "DELETE FROM billing.radius_attribute")
+    assert ask(database_url, address) == [("10.0.0.9",)]
+    by_hand(database_url, "DELETE FROM billing.radius_attribute")
     _apply(run)
-    assert _ask(database_url, address) == []
+    assert ask(database_url, address) == []
     assert _plan(run) == []
 
 
 def test_r30_a_nas_changed_by_hand_is_mended_in_place(run: RunHerotill, database_url: str) -> None:
-    _ok(run("nas", "add", "tower", "--address", "192.0.2.1", "--generate-secret"))
-    (before,) = _ask(database_url, "SELECT * FROM radius.nas")
-    _by_hand(database_url, "UPDATE radius.nas SET secret = 'guessme'")
+    ok(run("nas", "add", "tower", "--address", "192.0.2.1", "--generate-secret"))
+    (before,) = ask(database_url, "SELECT * FROM radius.nas")
+    by_hand(database_url, "UPDATE radius.nas SET secret = 'guessme'")
     (change,) = _plan(run)
     assert (change["table"], change["name"], change["after"]) == ("nas", "tower", {"secret": "(hidden)"})
     _apply(run)
-    assert _ask(database_url, "SELECT * FROM radius.nas") == [before]
+    assert ask(database_url, "SELECT * FROM radius.nas") == [before]
 
 
 ONLINE = """
-    INSERT INTO radius.session (acct_unique_id, session_key, username, nas_address, acct_session_id, started_at, last_report_at)
+    INSERT INTO radius.session (acct_unique_id, session_key, username, nas_address, acct_session_id, started_at,
+                                last_report_at)
     SELECT name, name, name, '192.0.2.1', name, now(), now() FROM unnest(ARRAY['ann', 'bob']) AS name
 """
 
 
 def test_r30_the_brake_stops_what_would_cut_off_too_many(run: RunHerotill, database_url: str) -> None:
-    _by_hand(
+    by_hand(
         database_url,
         ONLINE,
         "UPDATE billing.account SET disabled_at = now() WHERE username IN ('ann', 'bob')",
@@ -197,21 +171,21 @@ def test_r30_the_brake_stops_what_would_cut_off_too_many(run: RunHerotill, datab
     assert result.exit_code == 1
     assert "2 of 3 accounts" in result.stderr
     assert "--max-cut-off 67%" in result.stderr
-    assert _ask(database_url, "SELECT count(*) FROM radius.managed_account WHERE status = 'disabled'") == [
+    assert ask(database_url, "SELECT count(*) FROM radius.managed_account WHERE status = 'disabled'") == [
         (0,)
     ]
     planned = run("sync", "plan")
     assert "2 accounts cut off, 2 live sessions cut" in planned.stderr
     assert "2 live sessions cut" in _apply(run, "67%")
-    assert _ask(database_url, "SELECT username, action FROM radius.coa_request ORDER BY 1") == [
+    assert ask(database_url, "SELECT username, action FROM radius.coa_request ORDER BY 1") == [
         ("ann", "disconnect"),
         ("bob", "disconnect"),
     ]
 
 
 def test_r30_restrictions_come_first_and_relaxations_last(run: RunHerotill, database_url: str) -> None:
-    _ok(run("account", "disable", "bob", "--yes"))
-    _by_hand(
+    ok(run("account", "disable", "bob", "--yes"))
+    by_hand(
         database_url,
         "UPDATE billing.account SET disabled_at = CASE username WHEN 'ann' THEN now() END WHERE username <> 'cid'",
         """UPDATE radius.managed_account SET policy = '{"max_sessions": 9}' WHERE username = 'cid'""",
@@ -231,7 +205,7 @@ def test_r30_an_impossible_share_is_one_line(run_herotill: RunHerotill, share: s
 def test_r30_a_row_freeradius_would_misread_is_named_and_not_written(
     run: RunHerotill, database_url: str
 ) -> None:
-    _by_hand(
+    by_hand(
         database_url,
         """INSERT INTO billing.radius_attribute (relation, name, attribute, op, value, entered_at, entered_by)
            VALUES ('radreply', 'ann', 'Session-Timeout', ':=', '99999999999', now(), 'test')""",
@@ -240,4 +214,4 @@ def test_r30_a_row_freeradius_would_misread_is_named_and_not_written(
     assert (planned.exit_code, planned.stdout) == (4, "")
     assert "radreply ann: Session-Timeout" in planned.stderr
     _apply(run)
-    assert _ask(database_url, "SELECT count(*) FROM radius.radreply") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM radius.radreply") == [(0,)]
