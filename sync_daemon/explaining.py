@@ -36,14 +36,24 @@ SELECT_GRANTS = """
     ORDER BY ended_at DESC NULLS FIRST, granted_at DESC, entitlement_id DESC LIMIT %(limit)s
 """
 
-SELECT_SESSIONS = """
+# Every session, also those that have gone to the archive (sync_daemon/archive.py).
+_SESSIONS = """(
+        SELECT username, acct_session_id, nas_address, calling_station_id, started_at, stopped_at, terminate_cause,
+               session_seconds, input_octets, output_octets
+        FROM radius.session
+        UNION ALL
+        SELECT username, acctsessionid, nasipaddress, coalesce(callingstationid, ''), acctstarttime, acctstoptime,
+               acctterminatecause, coalesce(acctsessiontime, 0), coalesce(acctinputoctets, 0), coalesce(acctoutputoctets, 0)
+        FROM radius.radacct_archive) AS session"""
+
+SELECT_SESSIONS = f"""
     SELECT acct_session_id, host(nas_address), calling_station_id, started_at, stopped_at, terminate_cause,
            session_seconds, input_octets, output_octets
-    FROM radius.session WHERE username = %(username)s ORDER BY started_at DESC LIMIT %(limit)s
-"""
+    FROM {_SESSIONS} WHERE username = %(username)s ORDER BY started_at DESC LIMIT %(limit)s
+"""  # noqa: S608 - ours
 
 # One line for each thing that happened: when, what, and the figures that go with it.
-SELECT_HISTORY = """
+SELECT_HISTORY = f"""
     SELECT at, event, detail FROM (
         (SELECT occurred_at AS at, CASE WHEN accepted THEN 'login' ELSE 'refused' END AS event,
                 concat_ws(', ', reason, nullif(calling_station_id, ''), host(nas_address)) AS detail
@@ -67,18 +77,18 @@ SELECT_HISTORY = """
          ORDER BY ended_at DESC LIMIT %(limit)s)
         UNION ALL
         (SELECT started_at, 'online', concat_ws(', ', 'session ' || acct_session_id, nullif(calling_station_id, ''))
-         FROM radius.session WHERE username = %(username)s ORDER BY started_at DESC LIMIT %(limit)s)
+         FROM {_SESSIONS} WHERE username = %(username)s ORDER BY started_at DESC LIMIT %(limit)s)
         UNION ALL
         (SELECT stopped_at, 'offline', concat_ws(', ', 'session ' || acct_session_id, terminate_cause,
                 input_octets + output_octets || ' octets')
-         FROM radius.session WHERE username = %(username)s AND stopped_at IS NOT NULL
+         FROM {_SESSIONS} WHERE username = %(username)s AND stopped_at IS NOT NULL
          ORDER BY stopped_at DESC LIMIT %(limit)s)
         UNION ALL
         (SELECT created_at, action, concat_ws(', ', reason, session_attributes ->> 'Acct-Session-Id', state, outcome)
          FROM radius.coa_request WHERE username = %(username)s ORDER BY created_at DESC LIMIT %(limit)s)
     ) AS history
     ORDER BY at DESC, event LIMIT %(limit)s
-"""
+"""  # noqa: S608 - ours
 
 
 @dataclass(frozen=True, slots=True)

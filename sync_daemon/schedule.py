@@ -1,4 +1,4 @@
-"""What happens by the clock: grants expire to the second, and what packet time did is booked.
+"""What happens by the clock: grants expire to the second, what packet time did is booked, and chores beside it.
 
 The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED.
 """
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import psycopg2
 import sqlalchemy
+import sqlalchemy.exc
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 from sqlalchemy.orm import Session as BillingSession
@@ -20,6 +21,7 @@ from billing import coa_alarms, code_schedule, notices, verification
 from billing.access_events import BATCH_SIZE, MAX_SETTLED, book_access_events, settle_ended_vouchers
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
+from sync_daemon.chores import Chores
 from sync_daemon.database import billing_engine, connect, radius_url
 from sync_daemon.grant_rows import write_ended
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_SECONDS = 60.0
 SHORTEST_WAIT_SECONDS = 0.005
 RETRY_SECONDS = 1.0
+JOIN_SECONDS = 5.0
 EXPIRIES_AT_ONCE = 500
 
 # Two indexes, two questions: a fixed end, and an end so long after the last use.
@@ -91,12 +94,32 @@ def next_expiry(connection: Connection) -> datetime | None:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the clock until `stop`; a database that goes away is waited for."""
-    while not stop.is_set():
-        try:
-            _keep_time(settings, stop)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            log.warning("the schedule lost the database and tries again: %s", str(error).strip())
-            stop.wait(RETRY_SECONDS)
+    chores = threading.Thread(target=_do_chores, args=(settings, stop), name="chores", daemon=True)
+    chores.start()
+    try:
+        while not stop.is_set():
+            _keep_time_while_connected(settings, stop)
+    finally:
+        stop.set()
+        chores.join(JOIN_SECONDS)
+
+
+def _do_chores(settings: Settings, stop: threading.Event) -> None:
+    """Do chores until `stop`; a fault of ours ends the worker, so that the supervisor starts it again."""
+    try:
+        Chores(settings, stop).run()
+    except Exception:
+        log.exception("the chores failed")
+        stop.set()
+
+
+def _keep_time_while_connected(settings: Settings, stop: threading.Event) -> None:
+    try:
+        _keep_time(settings, stop)
+    except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        log.warning("the schedule lost the database and tries again: %s", reason)
+        stop.wait(RETRY_SECONDS)
 
 
 def _keep_time(settings: Settings, stop: threading.Event) -> None:

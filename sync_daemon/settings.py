@@ -20,6 +20,7 @@ import yaml
 from billing.gateways import GatewayDefinition, read_gateways
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.events.configuration import Sink, read_sinks
+from sync_daemon.retention_days import RetentionDays, read_retention
 
 FILE_NAME = "herotill.yaml"
 FDATASYNC_POLICIES = ("always", "interval", "never")
@@ -56,6 +57,10 @@ class Settings:
     sync_pass_seconds: int
     sync_max_cut_off_percent: float
     phone_region: str | None
+    stale_without_interims_seconds: int
+    retention_days: RetentionDays
+    import_directory: Path | None
+    import_group: str | None
 
     @property
     def embedded(self) -> bool:
@@ -154,6 +159,10 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "sync_pass_seconds": 300,
         "sync_max_cut_off_percent": 10.0,
         "phone_region": None,
+        "stale_without_interims_seconds": 2 * 86_400,
+        "retention_days": RetentionDays(),
+        "import_directory": None,
+        "import_group": None,
     }
 
 
@@ -288,6 +297,10 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "sync_pass_seconds": _seconds,
     "sync_max_cut_off_percent": _percent,
     "phone_region": _phone_region,
+    "stale_without_interims_seconds": _seconds,
+    "retention_days": read_retention,
+    "import_directory": _directory,
+    "import_group": _text,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

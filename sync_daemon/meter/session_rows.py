@@ -41,6 +41,7 @@ def _rows(columns: Mapping[str, str]) -> str:
     return f"v AS MATERIALIZED (SELECT * FROM unnest({parameters}) AS v ({', '.join(columns)}))"  # noqa: S608 - ours
 
 
+# How often a session reports is what was seen last (rule R32); a packet that came twice is no report of its own.
 # An account nobody manages has no row to lock: two nodes may write its session at once. Counters only rise.
 ADVANCE_SESSIONS = Prepared(
     "advance_sessions",
@@ -52,7 +53,11 @@ ADVANCE_SESSIONS = Prepared(
             last_report_at = v.last_report_at, stopped_at = v.stopped_at, terminate_cause = v.terminate_cause,
             session_seconds = GREATEST(s.session_seconds, v.session_seconds),
             input_octets = GREATEST(s.input_octets, v.input_octets),
-            output_octets = GREATEST(s.output_octets, v.output_octets), sends_gigawords = v.sends_gigawords
+            output_octets = GREATEST(s.output_octets, v.output_octets), sends_gigawords = v.sends_gigawords,
+            interim_interval_seconds = CASE
+                WHEN v.stopped_at IS NULL AND v.last_report_at > s.last_report_at + interval '5 seconds'
+                THEN EXTRACT(epoch FROM v.last_report_at - s.last_report_at)::integer
+                ELSE s.interim_interval_seconds END
         FROM v WHERE s.acct_unique_id = v.acct_unique_id RETURNING 1),
     archived AS (
         UPDATE radius.radacct a SET

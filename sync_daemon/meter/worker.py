@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
@@ -32,6 +33,12 @@ LOGINS_POLL_SECONDS = 0.05
 """While there are only logins, which nobody waits for: a transaction costs as much as a hundred of them."""
 BACKLOG_OCTETS = CHUNK_OCTETS // 2
 """With so much at once there is more: look again without a pause."""
+CAUGHT_UP_SECONDS = 5.0
+"""How often it is written down that everything is applied (rule R32 counts silence up to there)."""
+NOTE_CAUGHT_UP = """
+    INSERT INTO radius.meter_state (node, caught_up_at) VALUES (%s, %s)
+    ON CONFLICT (node) DO UPDATE SET caught_up_at = excluded.caught_up_at
+"""
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('herotill meter of ' || %s, 0))"
 
 
@@ -100,6 +107,11 @@ class Meter:
             alone = Chunk(chunk.segment, start, end, (record,))
             self._apply(alone, understand(alone.records, self._record_reader))
 
+    def note_caught_up(self, at: datetime) -> None:
+        """Write down that what was journalled before this is applied."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(NOTE_CAUGHT_UP, (self._node, at))
+
     def remove_old(self) -> None:
         """Remove segments that were applied long ago; the file goes first, so that nothing is read twice."""
         removed = self._reader.remove_old(self._keep_seconds)
@@ -151,9 +163,13 @@ def _meter_while_connected(settings: Settings, stop: threading.Event) -> None:
 
 def _follow_journal(meter: Meter, stop: threading.Event) -> None:
     """Apply whatever comes; when asked to stop, first what is there."""
-    cleaned_at = 0.0
+    cleaned_at = caught_up_at = 0.0
     while True:
+        looked_at = datetime.now(UTC)
         applied = meter.apply_new()
+        if meter.pause_seconds and time.monotonic() - caught_up_at > CAUGHT_UP_SECONDS:
+            meter.note_caught_up(looked_at)
+            caught_up_at = time.monotonic()
         if time.monotonic() - cleaned_at > CLEANING_SECONDS:
             meter.remove_old()
             cleaned_at = time.monotonic()

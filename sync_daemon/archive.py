@@ -1,0 +1,59 @@
+"""Closed sessions of long ago leave `radacct` for monthly partitions of `radacct_archive`, a transaction for each batch.
+
+Killed anywhere, the next run goes on. No figure of usage changes: those are in radius.usage_interval. `herotill explain`
+reads both.
+"""
+
+from datetime import datetime
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+
+ARCHIVED_AT_ONCE = 5000
+
+# Oldest first, by the stock index on the start. Rows that somebody is writing are left for the next time.
+SELECT_CLOSED = """
+    SELECT radacctid, acctuniqueid, acctstoptime FROM radius.radacct
+    WHERE acctstarttime < %(closed_before)s AND acctstoptime < %(closed_before)s
+    ORDER BY acctstarttime LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+"""
+
+OPEN_MONTHS = "SELECT radius.open_archive_month(month) FROM unnest(%(months)s::timestamptz[]) AS month"
+
+# A report that came after all made a row anew; the later one is right.
+FORGET_EARLIER = "DELETE FROM radius.radacct_archive WHERE acctuniqueid = ANY (%(sessions)s)"
+
+MOVE = """
+    WITH moved AS (DELETE FROM radius.radacct WHERE radacctid = ANY (%(rows)s) RETURNING *)
+    INSERT INTO radius.radacct_archive SELECT * FROM moved
+"""
+
+FORGET_SESSIONS = """
+    DELETE FROM radius.session
+    WHERE acct_unique_id = ANY (%(sessions)s) AND stopped_at IS NOT NULL AND stopped_at < %(closed_before)s
+"""
+
+DROP_MONTHS = "SELECT radius.drop_archive_before(%(kept_from)s)"
+
+
+def archive_closed(connection: Connection, closed_before: datetime, limit: int = ARCHIVED_AT_ONCE) -> int:
+    """Move one batch of sessions that ended before this; return how many. As many as `limit`: there may be more."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_CLOSED, {"closed_before": closed_before, "limit": limit})
+        found = cursor.fetchall()
+        if not found:
+            return 0
+        rows, sessions = [row[0] for row in found], [row[1] for row in found]
+        months = {row[2].replace(day=1, hour=0, minute=0, second=0, microsecond=0) for row in found}
+        cursor.execute(OPEN_MONTHS, {"months": sorted(months)})
+        cursor.execute(FORGET_EARLIER, {"sessions": sessions})
+        cursor.execute(MOVE, {"rows": rows})
+        cursor.execute(FORGET_SESSIONS, {"sessions": sessions, "closed_before": closed_before})
+    return len(found)
+
+
+def drop_old_months(connection: Connection, kept_from: datetime) -> list[str]:
+    """Drop the months of the archive that ended before this; return their tables' names."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(DROP_MONTHS, {"kept_from": kept_from})
+        return [row[0] for row in cursor.fetchall()]
