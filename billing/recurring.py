@@ -19,6 +19,7 @@ from billing.models import Account, BillingCycle, BillingProfile
 from billing.terms import PlanTerms
 from herotill.errors import InvalidValue, Refused
 from herotill.snapshot import AccountKind
+from herotill.suspension import ENDED
 
 MAX_PAYMENT_TERMS_DAYS = 365
 DEFAULT_PAYMENT_TERMS_DAYS = 7
@@ -54,6 +55,12 @@ def is_daily(session: Session, account: Account) -> bool:
     """Tell whether the account has the daily profile (rule R23)."""
     found = profile_of(session, account)
     return found is not None and found.profile == Profile.DAILY
+
+
+def may_renew(session: Session, account: Account) -> bool:
+    """Tell a daily account that is suspended only because it has ended: buying ends that (rule R23)."""
+    has_ended = account.status == "suspended" and account.suspended_reason == ENDED
+    return has_ended and is_daily(session, account)
 
 
 def recurs(session: Session, account: Account) -> bool:

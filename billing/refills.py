@@ -12,8 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from billing import accounts
-from billing.cycles import cycle_end
+from billing import accounts, recurring, suspension
 from billing.events import emit
 from billing.models import Account, RefillRedemption, Voucher
 from billing.new_batches import SellWhen
@@ -89,7 +88,7 @@ def redeem(
 
     Raises InvalidValue or Refused, before the code is looked at, where the account cannot be refilled at all.
     """
-    _check_may_refill(accounts.get(session, attempt.username))
+    _check_may_refill(session, accounts.get(session, attempt.username))
     if too_many(session, attempt, now):
         return NotRedeemed(TOO_MANY)
     voucher = _find(session, attempt, keys)
@@ -98,7 +97,7 @@ def redeem(
         return NotRedeemed(NOT_VALID)
     # The voucher first, then the account: in the order in which everybody holds them.
     account = accounts.get(session, attempt.username, lock=True)
-    _check_may_refill(account)
+    _check_may_refill(session, account)
     before = session.get(RefillRedemption, voucher.voucher_id)
     if before is not None and before.account_id == account.account_id:
         return _redeemed(session, voucher, account, repeated=True)
@@ -108,7 +107,9 @@ def redeem(
         return NotRedeemed(NOT_VALID)
     _check_kind(account, voucher, terms)
     _record(session, voucher, account, attempt, now)
-    _deliver(session, voucher, account, _clocks(account, terms, now, time_zone), now)
+    _deliver(session, voucher, account, _clocks(session, account, terms, now, time_zone), now)
+    if account.status == "suspended":
+        suspension.resume_after_sale(session, account, now)
     redeemed = _redeemed(session, voucher, account, repeated=False)
     _announce(session, account, redeemed, now)
     return redeemed
@@ -124,11 +125,12 @@ def _announce(session: Session, account: Account, redeemed: Redeemed, now: datet
     emit(session, "refill.redeemed", f"refill:{redeemed.serial}", payload, now, account.customer_id)
 
 
-def _check_may_refill(account: Account) -> None:
+def _check_may_refill(session: Session, account: Account) -> None:
     status = accounts.status_of(account)
     if status is AccountStatus.UNVERIFIED:
         raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
-    if status is not AccountStatus.ACTIVE or account.status != "active":
+    renews = status is AccountStatus.SUSPENDED and recurring.may_renew(session, account)
+    if (status is not AccountStatus.ACTIVE or account.status != "active") and not renews:
         reason = account.suspended_reason or status
         raise Refused(f"{account.username} cannot be refilled: {account.status} ({reason})", "R23")
 
@@ -172,12 +174,10 @@ def _record(session: Session, voucher: Voucher, account: Account, attempt: Attem
     account.retires_at = None
 
 
-def _clocks(account: Account, terms: PlanTerms, now: datetime, time_zone: str) -> GrantClocks:
-    group = account.customer.group if account.customer is not None else None
-    zone = time_zone if group is None else group.time_zone
-    return clocks_of_purchase(
-        terms, now, None if account.cycle_day is None else cycle_end(now, account.cycle_day, zone)
-    )
+def _clocks(
+    session: Session, account: Account, terms: PlanTerms, now: datetime, time_zone: str
+) -> GrantClocks:
+    return clocks_of_purchase(terms, now, recurring.end_of_cycle(session, account, time_zone, now))
 
 
 def _deliver(

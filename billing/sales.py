@@ -18,7 +18,6 @@ from billing.terms import PlanTerms, clocks_of_purchase, daily_terms
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind, AccountStatus
-from herotill.suspension import ENDED
 
 MAX_KEY_CHARACTERS = 200
 # Keys made by us begin with these; nobody else's may.
@@ -116,10 +115,8 @@ def _check_may_buy(session: Session, account: Account, plan: Plan, terms: PlanTe
     status = accounts.status_of(account)
     if status is AccountStatus.UNVERIFIED:
         raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
-    # A daily account that has ended is suspended until it buys again (rule R23).
-    has_ended = status is AccountStatus.SUSPENDED and account.suspended_reason == ENDED
-    may_renew = has_ended and recurring.is_daily(session, account)
-    if (status is not AccountStatus.ACTIVE or account.status != "active") and not may_renew:
+    renews = status is AccountStatus.SUSPENDED and recurring.may_renew(session, account)
+    if (status is not AccountStatus.ACTIVE or account.status != "active") and not renews:
         reason = account.suspended_reason or status
         raise Refused(f"{account.username} cannot buy: {account.status} ({reason})", "R23")
     if AccountKind(account.kind) not in terms.kinds:

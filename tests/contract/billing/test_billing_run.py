@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2.extensions
 import pytest
 
-from billing import accounts, billing_run, customers, invoices, ledger, recurring
+from billing import accounts, billing_run, customers, invoices, ledger, recurring, sales
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind
@@ -153,6 +153,17 @@ def test_r24_plans_of_30_days(books: OpenBooks, ask: Ask) -> None:
     add_account(books, NOW, "shop", plan="home", cycle_length="30-days")
     run(books, NOW + timedelta(days=61))
     assert [began for _, began, *_ in bills(ask)] == ["2026-11-10", "2026-12-10", "2027-01-09"]
+
+
+def test_r13_what_ends_with_the_cycle_ends_with_one_of_30_days_too(books: OpenBooks, ask: Ask) -> None:
+    add_plan(books, NOW)
+    add_plan(books, NOW, "extra", ends_with_cycle=True)
+    add_account(books, NOW, "shop", plan="home", cycle_length="30-days")
+    run(books, NOW)
+    with books() as session:
+        now = NOW + timedelta(days=1)
+        sales.sell(session, order=sales.Order("extra", "shop", "k1", "desk"), now=now)
+    assert grants(ask, "shop")[-1]["expires_at"] == nairobi("2026-12-10")
 
 
 def test_r24_cycles_of_the_31st_in_a_zone_with_daylight_saving(books: OpenBooks, ask: Ask) -> None:
