@@ -167,7 +167,11 @@ def event_key(contact_code_id: int) -> str:
 
 def _locked(session: Session, customer: Customer) -> Customer:
     """Hold a customer, so that tries are counted one by one."""
-    query = select(Customer).where(Customer.customer_id == customer.customer_id).with_for_update(of=Customer)
+    query = (
+        select(Customer)
+        .where(Customer.customer_id == customer.customer_id)
+        .with_for_update(of=Customer, key_share=True)
+    )
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 

@@ -98,3 +98,20 @@ BEGIN
 END $$;
 CREATE TRIGGER session_device AFTER INSERT ON radius.session REFERENCING NEW TABLE AS born
     FOR EACH STATEMENT EXECUTE FUNCTION radius.note_devices();
+
+-- ---------------------------------------------------------------- erasure (rule R36)
+
+-- The ledger is append-only but for this: the user name of an erased person gives way within a description.
+CREATE FUNCTION billing.refuse_rewriting_but_names() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('herotill.erasing', true) = 'on'
+       AND to_jsonb(NEW) - 'description' = to_jsonb(OLD) - 'description' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+DROP TRIGGER ledger_transaction_append_only ON billing.ledger_transaction;
+CREATE TRIGGER ledger_transaction_append_only BEFORE DELETE OR TRUNCATE ON billing.ledger_transaction
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_rewriting();
+CREATE TRIGGER ledger_transaction_names_only BEFORE UPDATE ON billing.ledger_transaction
+    FOR EACH ROW EXECUTE FUNCTION billing.refuse_rewriting_but_names();

@@ -19,6 +19,7 @@ from herotill.quantities import format_seconds
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.customer_codes import invite, verify
+from sync_daemon.cli.customer_privacy import erase, export
 from sync_daemon.cli.output import Column, Output, output_options, show_list, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
@@ -142,6 +143,8 @@ def show(application: Application, /, output: Output, reference: str) -> None:
 
 customer.add_command(verify)
 customer.add_command(invite)
+customer.add_command(export)
+customer.add_command(erase)
 
 
 @customer.command()
