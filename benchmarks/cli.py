@@ -19,8 +19,12 @@ from benchmarks.saying import say
 from benchmarks.scenario import SCENARIOS, Sizes
 from herotill.errors import Refused
 
-CLAIMS = ("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", "storm", "cut")
+CLAIMS = (
+    *("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", "storm", "cut", "coa"),
+    "reconcile",
+)
 SOME_DATA, MUCH_DATA, QUICK_DATA = (10_000, 100_000), (200_000, 1_000_000), Sizes(2_000, 10_000)
+MANY_ACCOUNTS = (1_000_000, 0)
 
 
 @click.command()
@@ -30,7 +34,11 @@ SOME_DATA, MUCH_DATA, QUICK_DATA = (10_000, 100_000), (200_000, 1_000_000), Size
 @click.option(
     "--ports", default=64, show_default=True, help="Source ports, with one packet in flight on each."
 )
-@click.option("--accounts", type=int, help="Accounts in the database; default 10,000, of flat 200,000.")
+@click.option(
+    "--accounts",
+    type=int,
+    help="Accounts in the database; default 10,000, of flat 200,000, of reconcile 1,000,000.",
+)
 @click.option(
     "--sessions", type=int, help="Closed sessions in the database; default 100,000, of flat 1,000,000."
 )
@@ -83,7 +91,7 @@ def _succeeds(claim: str, effort: Effort, names: tuple[str, ...] | None, path: P
 
 def effort_for(claim: str, chosen: dict[str, Any]) -> Effort:
     """Return what was chosen, and otherwise what suits the claim: flatness is about history."""
-    accounts, sessions = MUCH_DATA if claim == "flat" else SOME_DATA
+    accounts, sessions = {"flat": MUCH_DATA, "reconcile": MANY_ACCOUNTS}.get(claim, SOME_DATA)
     sizes = Sizes(
         chosen["accounts"] or accounts, sessions if chosen["sessions"] is None else chosen["sessions"]
     )

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - every part of the SQL is our own text
 """Finding what differs: sums of hashes where rows are many, then the rows behind unequal sums, one query for each table.
 
 What the books want is carried into temporary tables of the RADIUS connection, so one database and two work alike. Where both
@@ -21,7 +20,7 @@ from sync_daemon.reconcile.carrying import carry
 from sync_daemon.reconcile.relations import BY_NAME, RELATIONS, SUMMED, Relation, Scope
 from sync_daemon.settings import Settings
 
-BUCKETS = 1 << 16
+BUCKETS = 1 << 14
 CHANGES_AT_ONCE = 1_000
 STATEMENT_TIMEOUT_MILLISECONDS = 600_000
 
@@ -31,16 +30,12 @@ _PREPARE = """
         relation text NOT NULL, name text NOT NULL, item text NOT NULL, content jsonb NOT NULL, surplus integer NOT NULL);
     SET work_mem = '64MB'; SET jit = off; SET herotill.writer = 'reconcile';
 """
-_SUMS = """
-    SELECT hashtext(name) & {mask}, count(*), sum(hashtextextended(concat_ws(E'\\x1f', name, item, content), 0))::text
-    FROM ({rows}) AS side GROUP BY 1
-"""
 _COMPARE = """
     INSERT INTO uneven
     SELECT %(relation)s, name, item, content, sum(side) FROM (
         SELECT name, item, content, -1 AS side FROM wanted
         UNION ALL
-        SELECT name, item, content, 1 FROM ({present}) AS present WHERE {condition}) AS both_sides
+        SELECT name, item, content, 1 FROM ({present}) AS present) AS both_sides
     GROUP BY name, item, content HAVING sum(side) <> 0
 """
 _READ = "SELECT relation, name, item, content, surplus FROM uneven ORDER BY relation, name, item, surplus, content"
@@ -126,28 +121,29 @@ def compare_names(databases: Databases, scope: Scope, names: Sequence[str]) -> N
 def _compare(databases: Databases, relation: Relation, condition: str, values: Mapping[str, Any]) -> None:
     with databases.books.cursor() as books, databases.radius.cursor() as radius:
         radius.execute("DELETE FROM wanted" if "names" in values else "TRUNCATE wanted")
-        query = f"SELECT name, item, content FROM ({relation.wanted}) AS wanted WHERE {condition}"
+        query = f"{relation.as_rows(relation.wanted)} WHERE {condition}"
         if relation.entered_in_radius:
             radius.execute(f"INSERT INTO wanted {query}", values)
         else:
             carry(books, books.mogrify(query, values), radius, "wanted")
         if "names" not in values:
             radius.execute("ANALYZE wanted")
-        statement = _COMPARE.format(present=relation.present, condition=condition)
+        statement = _COMPARE.format(present=f"{relation.as_rows(relation.present)} WHERE {condition}")
         radius.execute(statement, {**values, "relation": relation.name})
 
 
 def _unequal_buckets(databases: Databases, relation: Relation) -> list[int]:
     """Return the buckets of names in which the two sides have not the same rows."""
     with ThreadPoolExecutor(1) as other:
-        wanted = other.submit(_sums, databases.books, relation.wanted)
-        present = _sums(databases.radius, relation.present_once or relation.present)
+        wanted = other.submit(_sums, databases.books, relation.as_sums(relation.wanted, BUCKETS - 1))
+        columns = relation.present_once or relation.present
+        present = _sums(databases.radius, relation.as_sums(columns, BUCKETS - 1))
     return sorted({bucket for bucket, _, _ in wanted.result() ^ present})
 
 
-def _sums(connection: Connection, rows: str) -> set[tuple[int, int, str]]:
+def _sums(connection: Connection, statement: str) -> set[tuple[int, int, str]]:
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(mask=BUCKETS - 1, rows=rows))
+        cursor.execute(statement)
         return set(cursor.fetchall())
 
 

@@ -21,8 +21,8 @@ class Scope(StrEnum):
 class Relation:
     """One table of schema radius.
 
-    `wanted` is asked of the books (of RADIUS itself where `entered_in_radius`), `present` of RADIUS; the temporary table
-    `wanted` holds the former when `present` is asked. `content` are the columns beside name and item. A `keyed` relation has
+    `wanted` is asked of the books (of RADIUS itself where `entered_in_radius`), `present` of RADIUS; both yield name, item
+    and the columns of `content`. The temporary table `wanted` holds the former when `present` is asked. A `keyed` one has
     one row for each item; in others the same row may stand there twice, which is a difference.
     `known` asks the books which of these names or items are theirs.
     """
@@ -39,6 +39,19 @@ class Relation:
     present_once: str | None = None
     entered_in_radius: bool = False
 
+    def as_rows(self, columns: str) -> str:
+        """Return `wanted` or `present` as rows of name, item and content."""
+        pairs = ", ".join(f"'{column}', {column}" for column in self.content)
+        return f"SELECT name, item, jsonb_build_object({pairs}) AS content FROM ({columns}) AS raw"
+
+    def as_sums(self, columns: str, mask: int) -> str:
+        """Return `wanted` or `present` as a count and a sum of hashes for each bucket of names."""
+        row = ", ".join(("name", "item", *self.content))
+        return f"""
+            SELECT hashtext(name) & {mask}, count(*), sum(hash_record_extended(ROW({row}), 0))::text
+            FROM ({columns}) AS raw GROUP BY 1
+        """
+
 
 _KNOWN_ACCOUNTS = "SELECT username FROM billing.account WHERE username = ANY(%s)"
 _KNOWN_GROUPS = "SELECT name FROM billing.customer_group WHERE name = ANY(%s)"
@@ -54,11 +67,6 @@ _ALLOCATION = (
 _NAS = ("nasname", "type", "ports", "secret", "server", "community", "description")
 
 
-def _object(columns: tuple[str, ...]) -> str:
-    pairs = ", ".join(f"'{column}', {column}" for column in columns)
-    return f"jsonb_build_object({pairs})"
-
-
 def _attributes(relation: str, scope: Scope, name_column: str) -> Relation:
     """A stock table of which we own only attributes that were taken over."""
     content = ("op", "value")
@@ -67,11 +75,11 @@ def _attributes(relation: str, scope: Scope, name_column: str) -> Relation:
          OR ({name_column}, attribute) IN (SELECT name, item FROM wanted))
     """
     wanted = f"""
-        SELECT name, attribute AS item, {_object(content)} AS content
+        SELECT name, attribute AS item, op::text, value
         FROM billing.projected_attribute WHERE relation = '{relation}'
     """
     present = f"""
-        SELECT {name_column} AS name, attribute AS item, {_object(content)} AS content FROM radius.{relation} WHERE {owned}
+        SELECT {name_column} AS name, attribute AS item, op::text, value FROM radius.{relation} WHERE {owned}
     """
     return Relation(relation, scope, name_column, "attribute", content, wanted, present, False, None)
 
@@ -82,12 +90,12 @@ MANAGED_ACCOUNT = Relation(
     name_column="username",
     item_column="username",
     content=("kind", "status", "group_name", "policy"),
-    wanted=f"""
-        SELECT username AS name, username AS item, {_object(("kind", "status", "group_name", "policy"))} AS content
+    wanted="""
+        SELECT username AS name, username AS item, kind, status, group_name, policy
         FROM billing.projected_account
     """,
-    present=f"""
-        SELECT username AS name, username AS item, {_object(("kind", "status", "group_name", "policy"))} AS content
+    present="""
+        SELECT username AS name, username AS item, kind, status, group_name, policy
         FROM radius.managed_account
     """,
     keyed=True,
@@ -103,11 +111,11 @@ RADCHECK = Relation(
     item_column="attribute",
     content=("op", "value"),
     wanted=f"""
-        SELECT username AS name, attribute AS item, {_object(("op", "value"))} AS content FROM billing.projected_radcheck
+        SELECT username AS name, attribute AS item, op::text, value FROM billing.projected_radcheck
         UNION ALL {_EXTRA_CHECKS.wanted}
     """,
-    present=f"""
-        SELECT username AS name, attribute AS item, {_object(("op", "value"))} AS content FROM radius.radcheck
+    present="""
+        SELECT username AS name, attribute AS item, op::text, value FROM radius.radcheck
         WHERE attribute IN ('Cleartext-Password', 'Auth-Type')
            OR (username, attribute) IN (SELECT name, attribute FROM radius.owned_attribute WHERE relation = 'radcheck')
            OR (username, attribute) IN (
@@ -122,17 +130,17 @@ RADUSERGROUP = Relation(
     name_column="username",
     item_column="groupname",
     content=("priority",),
-    wanted=f"""
-        SELECT username AS name, group_name AS item, {_object(("priority",))} AS content FROM billing.projected_radusergroup
+    wanted="""
+        SELECT username AS name, group_name AS item, priority FROM billing.projected_radusergroup
     """,
-    present=f"""
-        SELECT username AS name, groupname AS item, {_object(("priority",))} AS content FROM radius.radusergroup
+    present="""
+        SELECT username AS name, groupname AS item, priority FROM radius.radusergroup
     """,
     keyed=False,
     known=_KNOWN_ACCOUNTS,
 )
 # A living grant that is there but has ended is looked at too, when it is looked at closely.
-_GRANTS = f"SELECT username AS name, external_key AS item, {_object(_TERMS)} AS content FROM "
+_GRANTS = f"SELECT username AS name, external_key AS item, {', '.join(_TERMS)} FROM "
 ENTITLEMENT = Relation(
     name="entitlement",
     scope=Scope.ACCOUNT,
@@ -156,10 +164,10 @@ GROUP_ALLOCATION = Relation(
     item_column="group_name",
     content=_ALLOCATION,
     wanted=f"""
-        SELECT group_name AS name, group_name AS item, {_object(_ALLOCATION)} AS content FROM billing.projected_allocation
+        SELECT group_name AS name, group_name AS item, {", ".join(_ALLOCATION)} FROM billing.projected_allocation
     """,
     present=f"""
-        SELECT group_name AS name, group_name AS item, {_object(_ALLOCATION)} AS content FROM radius.group_allocation
+        SELECT group_name AS name, group_name AS item, {", ".join(_ALLOCATION)} FROM radius.group_allocation
     """,
     keyed=True,
     known=_KNOWN_GROUPS,
@@ -170,9 +178,9 @@ NAS = Relation(
     name_column="shortname",
     item_column="shortname",
     content=_NAS,
-    wanted=f"SELECT shortname AS name, shortname AS item, {_object(_NAS)} AS content FROM radius.entered_nas",
+    wanted=f"SELECT shortname AS name, shortname AS item, {', '.join(_NAS)} FROM radius.entered_nas",
     present=f"""
-        SELECT shortname AS name, shortname AS item, {_object(_NAS)} AS content
+        SELECT shortname AS name, shortname AS item, {", ".join(_NAS)}
         FROM radius.nas WHERE shortname IN (SELECT item FROM wanted)
     """,
     keyed=True,
