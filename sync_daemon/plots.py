@@ -163,7 +163,7 @@ def _bars(axes: "Axes", names: Sequence[str], amounts: Sequence[Money], colours:
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    axes.margins(x=0.38)
+    axes.margins(x=0.45)
 
 
 def _canvas(title: str, line: str) -> "tuple[Figure, Axes]":
@@ -177,7 +177,9 @@ def _canvas(title: str, line: str) -> "tuple[Figure, Axes]":
 
 
 def _title(figure: "Figure", title: str, line: str) -> None:
-    figure.suptitle(title, x=0.012, ha="left", fontsize=16, fontweight="bold", color=INK)
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.15, h_pad=0.12)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=16, fontweight="bold", color=INK)
     if line and figure.axes:
         figure.axes[0].set_title(line, loc="left", fontsize=12, color=QUIET)
 
@@ -220,8 +222,12 @@ def _period(spans: Sequence[Span]) -> str:
 
 
 def _usage_line(down: int, up: int) -> str:
-    size, unit = _unit_of(down + up)
-    return f"{down / size:,.1f} {unit} down, {up / size:,.1f} {unit} up"
+    return f"{_readable(down)} down, {_readable(up)} up"
+
+
+def _readable(octets: int) -> str:
+    size, unit = _unit_of(octets)
+    return f"{octets / size:,.3g} {unit}" if octets / size < 1000 else f"{octets / size:,.0f} {unit}"
 
 
 def _unit_of(octets: int) -> tuple[int, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.progress import progress_bar
 from sync_daemon.settings import (
     load_settings,
     new_class_secret,
@@ -23,12 +24,16 @@ from sync_daemon.settings import (
 @click.option("--currency", help="Such as KES (ISO 4217); default USD.")
 @click.option("--phone-region", help="Whose phone numbers need no country code, such as KE (ISO 3166).")
 @click.option("--node", help="This node's name in the usage data; default the host name.")
+@click.option("--example", is_flag=True, help="Fill the books with a small ISP to try everything on.")
 @pass_application
-def init(application: Application, /, **chosen: str | None) -> None:
+def init(application: Application, /, example: bool, **chosen: str | None) -> None:
     """Make this machine ready: settings, database, schema."""
     choices = {key: value for key, value in chosen.items() if value is not None}
     _write_settings(application, choices)
     _install_schema(application)
+    if example:
+        _fill(application)
+        return
     click.echo("Next: `herotill nas add NAME --address A --type mikrotik --generate-secret`,")
     click.echo("then `herotill freeradius install`, then `herotill serve`.")
 
@@ -46,6 +51,22 @@ def _write_settings(application: Application, choices: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, render_settings(values))
     click.echo(f"wrote    {path}")
+
+
+def _fill(application: Application) -> None:
+    from billing.example import DAYS, PASSWORD  # noqa: PLC0415 - slow to import
+    from sync_daemon import example  # noqa: PLC0415
+
+    with progress_bar("living through a month", DAYS + 1) as progress:
+        example.make(application.settings, application.now(), progress)
+    click.echo(f"filled   the books: two hostels, a market, homes; everybody's password is {PASSWORD}")
+    click.echo(
+        "Try: `herotill customer list`, `herotill explain north-1`, `herotill report usage --plot usage.png`,"
+    )
+    click.echo(
+        "`herotill report sales`, `herotill report cuts --interval week`, `herotill --as reseller 'Mama Njeri'"
+    )
+    click.echo("customer list`, `herotill ledger balance`.")
 
 
 def _make_state_directory(path: Path) -> None:
