@@ -47,9 +47,11 @@ NOUNS = {
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
     "nas": ("nas", "The routers that may ask."),
     "sync": ("sync", "Compare the books with RADIUS, and make RADIUS what they say."),
+    "doctor": ("doctor", "Is this installation sound, and if not, what to do."),
     "freeradius": ("freeradius", "Put our configuration into FreeRADIUS, or take it out."),
     "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url."),
     "serve": ("serve", "Run the daemon."),
+    "service": ("service", "The daemon as a service of systemd."),
 }
 
 
