@@ -28,7 +28,6 @@ ALTER TABLE radius.coa_request
 DROP INDEX radius.coa_request_due;
 CREATE INDEX coa_request_due ON radius.coa_request (next_attempt_at) WHERE finished_at IS NULL;
 CREATE INDEX coa_request_open ON radius.coa_request (acct_unique_id) WHERE finished_at IS NULL;
-CREATE INDEX coa_request_nas ON radius.coa_request (nas_address, created_at DESC);
 -- What went wrong: looked at again where the session reports on, and told to the operator.
 CREATE INDEX coa_request_unsettled ON radius.coa_request (finished_at)
     WHERE state IN ('gone', 'naked', 'timed_out', 'unconfirmed', 'failed') AND NOT is_superseded;

@@ -178,7 +178,7 @@ class DynamicAuthorizationClient:
         timing = self._settings.timing
         if flight.tries == 1:
             # While the round trip is unknown, look early: it may be known by then.
-            first = timing.first_interval_seconds(flight.lane.pacer.round_trip_seconds, flight.randomness)
+            first = timing.first_interval_seconds(flight.lane.pacer.answer_seconds, flight.randomness)
             self._look_again(flight, leg, _now() + min(first, timing.least_interval_seconds))
             return
         interval = timing.next_interval_seconds(flight.interval_seconds, self._randomness())
@@ -192,8 +192,8 @@ class DynamicAuthorizationClient:
     def _retransmit_or_give_up(self, flight: Flight, leg: Leg) -> None:
         timing = self._settings.timing
         if flight.tries == 1:
-            round_trip = flight.lane.pacer.round_trip_seconds
-            flight.interval_seconds = timing.first_interval_seconds(round_trip, flight.randomness)
+            expected = flight.lane.pacer.answer_seconds
+            flight.interval_seconds = timing.first_interval_seconds(expected, flight.randomness)
             due = flight.first_at + flight.interval_seconds
             if _now() < min(due, leg.deadline) - TIMER_SLACK_SECONDS:
                 self._look_again(flight, leg, due)

@@ -31,11 +31,10 @@ WITH shown AS (
       AND (session.stopped_at IS NOT NULL
            OR (request.state = 'acked' AND request.action = 'coa' AND NOT request.becomes_disconnect
                AND session.last_report_at > request.acked_at))
-    RETURNING request.coa_request_id, request.nas_address, request.acked_at
+    RETURNING request.nas_address, request.acked_at
 )
 SELECT ARRAY(SELECT DISTINCT host(nas_address) FROM shown WHERE acked_at IS NOT NULL),
-       (SELECT count(*) FROM radius.coa_request
-        WHERE finished_at IS NULL AND state = 'acked' AND coa_request_id NOT IN (SELECT coa_request_id FROM shown))
+       EXISTS (SELECT FROM radius.coa_request WHERE finished_at IS NULL AND state = 'acked')
 """
 
 # A session that reports on was not ended, whatever was said of it; what is still wanted is asked again, naming it otherwise
@@ -101,14 +100,17 @@ WHERE request.coa_request_id = ANY (%(lost)s) AND request.purpose IN ('end', 're
 """
 
 # Only what changes is written: a NAS that works is not written for every answer.
-MARK_NAS = """
+MARK_NASES = """
+SET LOCAL synchronous_commit = off;
 INSERT INTO radius.nas_profile (nas_id, coa_state, coa_state_since, coa_failure)
-SELECT id, %(state)s, clock_timestamp(), %(failure)s FROM radius.nas WHERE id = %(nas_id)s
+SELECT nas_id, state, clock_timestamp(), failure
+FROM unnest(%(nas_ids)s::integer[], %(states)s::text[], %(failures)s::text[]) AS mark (nas_id, state, failure)
+JOIN radius.nas ON nas.id = nas_id
+ORDER BY nas_id
 ON CONFLICT (nas_id) DO UPDATE
 SET coa_state = excluded.coa_state, coa_state_since = excluded.coa_state_since, coa_failure = excluded.coa_failure
-WHERE nas_profile.coa_state <> excluded.coa_state
+WHERE nas_profile.coa_state <> excluded.coa_state;
 """
-
 
 # The schedule makes events of what went wrong.
 TELL = "SELECT pg_notify('herotill_event', '')"
@@ -116,10 +118,10 @@ TELL = "SELECT pg_notify('herotill_event', '')"
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Whose acknowledged requests the accounting has shown now, and how many are still to be shown."""
+    """Whose acknowledged requests the accounting has shown now, and whether others may still be to be shown."""
 
     nas_addresses: tuple[IpAddress, ...]
-    awaited: int
+    awaits_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,8 @@ def confirm(connection: Connection) -> Confirmed:
     with connection.cursor() as cursor:
         cursor.execute(CONFIRM)
         row = cursor.fetchone()
-    addresses, awaited = row if row is not None else ([], 0)
-    return Confirmed(tuple(ip_address(address) for address in addresses), awaited)
+    addresses, awaits_more = row if row is not None else ([], False)
+    return Confirmed(tuple(ip_address(address) for address in addresses), awaits_more)
 
 
 def reopen(connection: Connection, after_seconds: float) -> int:
@@ -150,7 +152,10 @@ def reopen(connection: Connection, after_seconds: float) -> int:
 
 def mark_nases(connection: Connection, marks: Sequence[NasMark]) -> None:
     """Write which NASes work and which do not."""
+    columns = {
+        "nas_ids": [mark.nas_id for mark in marks],
+        "states": [mark.state for mark in marks],
+        "failures": [mark.failure for mark in marks],
+    }
     with connection.cursor() as cursor:
-        for mark in marks:
-            cursor.execute(MARK_NAS, {"nas_id": mark.nas_id, "state": mark.state, "failure": mark.failure})
-        cursor.execute(TELL)
+        cursor.execute(MARK_NASES + TELL, columns)

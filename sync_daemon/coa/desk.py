@@ -86,7 +86,7 @@ class Desk:
         if self._awaits_accounting and now >= self._watch_at:
             self._watch_at = now + self._settings.watch_seconds
             confirmed = await database.run(closing.confirm)
-            self._awaits_accounting = confirmed.awaited > 0
+            self._awaits_accounting = confirmed.awaits_more
             unknown = self._health.confirmed(confirmed.nas_addresses)
             if unknown:
                 self._health.learn(await database.run(find_nases, unknown))

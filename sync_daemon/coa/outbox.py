@@ -92,8 +92,9 @@ WHERE request.coa_request_id = held.coa_request_id
 
 # The attempt is kept even when the lease was lost meanwhile: it did happen. The Stop may have come before the ACK was
 # recorded; a state set meanwhile is left alone. Recording again after a broken connection changes nothing. What was
-# superseded while it was on its way is not gone on with.
+# superseded while it was on its way is not gone on with. What a crash of PostgreSQL takes away is asked again.
 RECORD_RESULTS = """
+SET LOCAL synchronous_commit = off;
 WITH result AS (
     SELECT *
     FROM jsonb_to_recordset(%(results)s::jsonb) AS r (

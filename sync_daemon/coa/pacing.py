@@ -25,14 +25,15 @@ class Pacer:
     """The window, the pace and the measured round trip of one NAS."""
 
     __slots__ = (
-        "_decreased_at", "_fastest_seconds", "_grows_fast", "_next_at", "_settings", "round_trip_seconds", "window",
+        "_decreased_at", "_deviation_seconds", "_fastest_seconds", "_grows_fast", "_next_at", "_round_trip_seconds",
+        "_settings", "window",
     )  # fmt: skip
 
     def __init__(self, settings: PacingSettings) -> None:
         self._settings = settings
         self.window = float(settings.initial_window)
-        self.round_trip_seconds: float | None = None
-        """Smoothed (RFC 6298 §2); None before the first answer."""
+        self._round_trip_seconds: float | None = None
+        self._deviation_seconds = 0.0
         self._fastest_seconds = 0.0
         self._grows_fast = True
         self._decreased_at = float("-inf")
@@ -73,7 +74,18 @@ class Pacer:
         self._grows_fast = False
         self.window = max(self.window / 2, float(self._settings.least_window))
 
+    @property
+    def answer_seconds(self) -> float | None:
+        """Within what time an answer is to be expected (RTO, RFC 6298 §2); None before the first."""
+        known = self._round_trip_seconds
+        return None if known is None else known + 4 * self._deviation_seconds
+
     def _measure(self, seconds: float) -> None:
-        known = self.round_trip_seconds
-        self._fastest_seconds = seconds if known is None else min(self._fastest_seconds, seconds)
-        self.round_trip_seconds = seconds if known is None else 0.875 * known + 0.125 * seconds
+        known = self._round_trip_seconds
+        if known is None:
+            self._fastest_seconds = self._round_trip_seconds = seconds
+            self._deviation_seconds = seconds / 2
+            return
+        self._fastest_seconds = min(self._fastest_seconds, seconds)
+        self._deviation_seconds = 0.75 * self._deviation_seconds + 0.25 * abs(known - seconds)
+        self._round_trip_seconds = 0.875 * known + 0.125 * seconds

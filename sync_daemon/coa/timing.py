@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-ROUND_TRIPS = 8
-
 
 @dataclass(frozen=True, slots=True)
 class RetransmissionTiming:
     """RFC 5080's IRT, MRT, MRC and MRD, and how far an interval may be from its mean (0.1 is ±10 %).
 
-    A NAS whose round trip is known is asked again sooner than IRT: after eight round trips, not before
-    `least_interval_seconds` (docs/decisions).
+    A NAS that is known to answer quickly is asked again sooner than IRT, but not before `least_interval_seconds`
+    (docs/decisions/0020-a-quick-nas-is-asked-again-sooner.md).
     """
 
     initial_interval_seconds: float = 2.0
@@ -20,11 +18,11 @@ class RetransmissionTiming:
     jitter: float = 0.1
     least_interval_seconds: float = 0.5
 
-    def first_interval_seconds(self, round_trip_seconds: float | None, randomness: float) -> float:
-        """Return how long to wait after the first transmission to a NAS with this round trip, None where it is unknown."""
+    def first_interval_seconds(self, answer_seconds: float | None, randomness: float) -> float:
+        """Return how long to wait after the first transmission to a NAS that is to answer in this time, None: unknown."""
         mean = self.initial_interval_seconds
-        if round_trip_seconds is not None:
-            mean = min(mean, max(self.least_interval_seconds, ROUND_TRIPS * round_trip_seconds))
+        if answer_seconds is not None:
+            mean = min(mean, max(self.least_interval_seconds, answer_seconds))
         return mean * (1 + self._factor(randomness))
 
     def next_interval_seconds(self, previous_seconds: float, randomness: float) -> float:

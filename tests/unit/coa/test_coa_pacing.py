@@ -44,9 +44,9 @@ def test_r31_a_nas_that_becomes_slow_is_given_less() -> None:
 def test_the_round_trip_of_a_repeated_request_is_not_known() -> None:
     pacer = Pacer(SETTINGS)
     pacer.answered(9.0, 0.0, was_sent_once=False)
-    assert pacer.round_trip_seconds is None
+    assert pacer.answer_seconds is None
     pacer.answered(10.1, 10.0, was_sent_once=True)
-    assert round(pacer.round_trip_seconds or 0, 3) == 0.1
+    assert round(pacer.answer_seconds or 0, 3) == 0.3  # RFC 6298 §2.2
 
 
 def test_r31_a_burst_goes_at_once_and_the_rest_at_the_pace() -> None:
