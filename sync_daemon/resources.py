@@ -1,4 +1,4 @@
-"""Finds the data that ships with the code: `sql/` and `freeradius_config/`.
+"""Finds the data that ships with the code: `sql/`, `freeradius_config/` and `systemd/`.
 
 In a wheel they lie inside this package, in a checkout beside it (pyproject.toml, force-include).
 """
@@ -16,6 +16,11 @@ def sql_directory() -> Path:
 def freeradius_config_directory() -> Path:
     """The templates that mirror raddb paths."""
     return _find("freeradius_config")
+
+
+def systemd_directory() -> Path:
+    """The units, and what sysusers and tmpfiles are told."""
+    return _find("systemd")
 
 
 def _find(name: str) -> Path:
