@@ -70,7 +70,9 @@ def connect(
     autocommit is for LISTEN and for single statements; otherwise the caller commits. A timeout of 0 is none.
     herotill.writer tells what our programs write from edits by hand (sql/0002_reconcile.sql).
     """
-    options = f"-c timezone=UTC -c herotill.writer=herotill -c statement_timeout={statement_timeout_milliseconds}"
+    options = (
+        f"-c timezone=UTC -c herotill.writer=herotill -c statement_timeout={statement_timeout_milliseconds}"
+    )
     connection = psycopg2.connect(
         url, application_name=application_name, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=options
     )
