@@ -35,6 +35,22 @@ _ADD_KEYED = """
     SELECT {columns} FROM jsonb_populate_recordset(NULL::radius.{table}, %s) AS new
     WHERE NOT EXISTS (SELECT FROM radius.{table} AS present WHERE present.{item} = new.{item}) ORDER BY {item}
 """
+# A grant that was deleted comes back under its number, with what was metered for it; with two databases its number is the
+# books' own and tells nothing.
+_REMEMBER_USAGE = """
+    UPDATE radius.entitlement AS present
+    SET entitlement_id = sold.entitlement_id, used_input_octets = sold.input_octets, used_output_octets = sold.output_octets,
+        used_seconds = sold.seconds, first_used_at = sold.first_used_at, last_used_at = sold.last_used_at
+    FROM (
+        SELECT external_key, granted.entitlement_id, coalesce(sum(input_octets), 0) AS input_octets,
+               coalesce(sum(output_octets), 0) AS output_octets, coalesce(sum(seconds), 0) AS seconds,
+               min(interval_start) AS first_used_at, max(interval_start) AS last_used_at
+        FROM billing.granted LEFT JOIN radius.usage_interval AS used
+          ON used.username = granted.username AND used.entitlement_id = granted.entitlement_id
+        WHERE external_key = ANY(%s) GROUP BY external_key, granted.entitlement_id) AS sold
+    WHERE present.external_key = sold.external_key
+      AND NOT EXISTS (SELECT FROM radius.entitlement AS other WHERE other.entitlement_id = sold.entitlement_id)
+"""
 _OWN = """
     INSERT INTO radius.owned_attribute (relation, name, attribute)
     SELECT %s, name, item FROM jsonb_to_recordset(%s) AS ours (name text, item text) ON CONFLICT DO NOTHING
@@ -95,6 +111,8 @@ def _write_keyed(cursor: Cursor, relation: Relation, changes: Sequence[Change]) 
     if len(gone) < len(changes):
         cursor.execute(_sql(_CHANGE_KEYED, relation), (wanted,))
         cursor.execute(_sql(_ADD_KEYED, relation), (wanted,))
+    if relation.name == "entitlement" and (back := [one.item for one in changes if one.before is None]):
+        cursor.execute(_REMEMBER_USAGE, (back,))
 
 
 def _new_rows(relation: Relation, changes: Iterable[Change]) -> list[dict[str, Any]]:

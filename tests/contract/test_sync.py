@@ -81,6 +81,24 @@ def test_r30_drift_made_by_hand_is_found_and_mended(run: RunHerotill, database_u
     assert ok(run("sync", "plan", "--exit-code")) == ""
 
 
+def test_r30_a_deleted_grant_comes_back_with_what_was_used_of_it(run: RunHerotill, database_url: str) -> None:
+    ask(
+        database_url,
+        """UPDATE radius.entitlement SET used_input_octets = 5, used_output_octets = 7, used_seconds = 60,
+                  first_used_at = '2026-11-22 10:00Z', last_used_at = '2026-11-22 11:00Z'""",
+    )
+    ask(
+        database_url,
+        """INSERT INTO radius.usage_interval
+           SELECT 'ann', hour, entitlement_id, input, output, 30 FROM radius.entitlement, (VALUES
+               (timestamptz '2026-11-22 10:00Z', 2, 3), ('2026-11-22 11:00Z', 3, 4)) AS used (hour, input, output)""",
+    )
+    before = ask(database_url, "SELECT * FROM radius.entitlement")
+    by_hand(database_url, "DELETE FROM radius.entitlement")
+    _apply(run)
+    assert ask(database_url, "SELECT * FROM radius.entitlement") == before
+
+
 def test_r30_the_plan_says_before_and_after_and_hides_passwords(run: RunHerotill, database_url: str) -> None:
     by_hand(
         database_url,
