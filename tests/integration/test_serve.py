@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sync_daemon.settings import FILE_NAME, render_settings, write_private
+from sync_daemon.settings import FILE_NAME, new_class_secret, render_settings, write_private
 from sync_daemon.supervisor import WORKERS
 
 DEADLINE_SECONDS = 20.0
@@ -157,3 +157,15 @@ def test_a_database_that_cannot_be_reached_is_a_line_and_the_daemon_stays(
         values["billing_url"] = good_url  # and put right, it works without being started again
         write_private(path, render_settings(values))
         daemon.await_(lambda: "metering the journal" in daemon.log_path.read_text())
+
+
+def test_an_embedded_database_that_cannot_start_is_a_line_and_is_tried_again(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    write_private(state / FILE_NAME, render_settings({"class_secret": new_class_secret()}))
+    (state / "postgresql").write_text("a file where a directory must be, as good as a full disk")
+    with serving(state, tmp_path / "serve.log", {}, "coa") as daemon:
+        daemon.await_(lambda: "PostgreSQL does not start and is tried again" in daemon.log_path.read_text())
+        daemon.process.terminate()
+        assert daemon.process.wait(DEADLINE_SECONDS) == 0
+    assert "Traceback" not in daemon.log_path.read_text()
