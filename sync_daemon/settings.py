@@ -61,6 +61,7 @@ class Settings:
     retention_days: RetentionDays
     import_directory: Path | None
     import_group: str | None
+    metrics_port: int
 
     @property
     def embedded(self) -> bool:
@@ -163,6 +164,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "retention_days": RetentionDays(),
         "import_directory": None,
         "import_group": None,
+        "metrics_port": 9812,
     }
 
 
@@ -234,6 +236,12 @@ def _seconds(key: str, value: object) -> int:
     return value
 
 
+def _port(key: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 65_535:
+        raise InvalidValue(key, value, "it is a port from 1 to 65535, or 0 for none")
+    return value
+
+
 def _percent(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         raise InvalidValue(key, value, "it is a number from 0 to 100")
@@ -301,6 +309,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "retention_days": read_retention,
     "import_directory": _directory,
     "import_group": _text,
+    "metrics_port": _port,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -44,6 +44,7 @@ WORKERS = {
     "schedule": "sync_daemon.schedule",
     "billing": "sync_daemon.billing_worker",
     "events": "sync_daemon.events.worker",
+    "metrics": "sync_daemon.metrics",
     "watch": "sync_daemon.watch",
 }
 DRAIN_SECONDS = 10.0
