@@ -133,7 +133,9 @@ def day_at_the_desk(session: Session, example: Example, day: date, empty: Collec
 def _add_plans(session: Session, example: Example, now: datetime) -> None:
     price = example.price
     hotspot, monthly = (AccountKind.HOTSPOT,), (AccountKind.MONTHLY,)
-    fast = ServicePolicy(download_bits_per_second=10 * MBIT, upload_bits_per_second=5 * MBIT)
+    fast = ServicePolicy(
+        download_bits_per_second=10 * MBIT, upload_bits_per_second=5 * MBIT, suspended_pool="unpaid"
+    )
     shelf = {
         "hour": PlanTerms(price(20), hotspot, quota_octets=GIB // 2, seconds_after_first_use=HOUR),
         "day-1GiB": PlanTerms(price(50), quota_octets=GIB, seconds_after_purchase=DAY),

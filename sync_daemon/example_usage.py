@@ -34,7 +34,7 @@ SELECT_LEFT = """
     SELECT account.username, account.kind,
            coalesce(sum(GREATEST(coalesce(quota_octets, %(endless)s) - used_octets, 0))
                     FILTER (WHERE given.entitlement_id IS NOT NULL), 0)::bigint AS left_octets,
-           max(granted_at) AS granted_at
+           max(granted_at) AS granted_at, max(coalesce(expires_at, '9999-01-01')) AS expires_at
     FROM radius.managed_account AS account
     LEFT JOIN radius.entitlement AS given ON given.username = account.username AND ended_at IS NULL
     WHERE account.status = 'active' AND account.kind <> 'hotspot'
@@ -59,6 +59,10 @@ CONFIRM_CUTS = """
         outcome = 'The router ended the session.'
     WHERE finished_at IS NULL AND caused_at IS NOT NULL
 """
+SELECT_ENDS = """
+    SELECT DISTINCT expires_at FROM radius.entitlement
+    WHERE ended_at IS NULL AND expires_at = ANY (%(moments)s::timestamptz[]) ORDER BY expires_at
+"""
 FORGET_POSITION = "DELETE FROM radius.journal_position WHERE node = %(node)s"
 
 
@@ -76,12 +80,12 @@ class Visit:
 
 def empty_accounts(connection: Connection) -> list[str]:
     """Name the prepaid accounts that have nothing left."""
-    return [name for name, kind, left, _ in _left(connection) if kind == "prepaid" and left == 0]
+    return [name for name, kind, left, *_ in _left(connection) if kind == "prepaid" and left == 0]
 
 
 def day_at_the_routers(connection: Connection, example: Example, day: date, now: datetime) -> None:
     """Let people use what they have on this day, as far as it has passed `now`; let what ends end."""
-    morning = example.at(day, 6)
+    morning = example.at(day, 0, 1)
     if morning < now:
         _allocate(connection, morning)
         visits = [*_visits(connection, example, day), *_ticket_visits(connection, example, day, now)]
@@ -93,7 +97,7 @@ def day_at_the_routers(connection: Connection, example: Example, day: date, now:
         cursor.execute(FORGET_POSITION, {"node": NODE})
 
 
-def _left(connection: Connection) -> list[tuple[str, str, int, datetime]]:
+def _left(connection: Connection) -> list[tuple[str, str, int, datetime, datetime]]:
     with connection, connection.cursor() as cursor:
         cursor.execute(SELECT_LEFT, {"endless": ENDLESS_OCTETS})
         return list(cursor.fetchall())
@@ -112,29 +116,30 @@ def _allocate(connection: Connection, now: datetime) -> None:
 
 
 def _visits(connection: Connection, example: Example, day: date) -> list[Visit]:
-    weekend = 1.5 if day.weekday() >= 5 else 1.0
     visits = []
-    for username, kind, left, granted_at in _left(connection):
+    for username, kind, left, granted_at, expires_at in _left(connection):
         dice = Random(f"{example.today - day}{username}")  # noqa: S311 - nothing secret
-        if left and dice.random() < 0.85:
-            gigabytes = (3.2 if kind == "monthly" else 0.55) * weekend
-            begins_at = example.at(day, dice.randint(7, 19), dice.randint(0, 59))
-            begins_at = max(begins_at, granted_at + timedelta(minutes=5))  # who bought today comes afterwards
-            visits.append(_visit(username, begins_at, left, gigabytes, dice))
+        if left == 0 or dice.random() > 0.85:
+            continue
+        begins_at = example.at(day, dice.randint(7, 19), dice.randint(0, 59))
+        if kind == "monthly":
+            begins_at = example.at(day, 0)  # a home's router is online all day
+        begins_at = max(begins_at, granted_at + timedelta(minutes=5))  # who bought today comes afterwards
+        hourly = _hourly(kind, day, dice)
+        ends_at = begins_at + (len(hourly) - 1) * REPORT_EVERY + timedelta(minutes=dice.randint(2, 50))
+        if begins_at < expires_at:
+            ends_at = min(ends_at, expires_at)
+            visits.append(Visit(username, _device(username), begins_at, ends_at, hourly, left))
     return visits
 
 
-def _visit(username: str, begins_at: datetime, left: int, gigabytes: float, dice: Random) -> Visit:
-    hours = dice.randint(1, 5)
-    total = gigabytes * GIB * dice.lognormvariate(-0.2, 0.6)
-    hourly = []
-    for _ in range(hours):
-        octets = int(total / hours * dice.uniform(0.6, 1.4))
-        up = int(octets * dice.uniform(0.08, 0.2))
-        hourly.append((octets - up, up))
-    minutes = dice.randint(2, 55)
-    ends_at = begins_at + (hours - 1) * REPORT_EVERY + timedelta(minutes=minutes)
-    return Visit(username, _device(username), begins_at, ends_at, tuple(hourly), left)
+def _hourly(kind: str, day: date, dice: Random) -> tuple[tuple[int, int], ...]:
+    """How much a session uses in each of its hours, down and up; more at weekends."""
+    hours = 24 if kind == "monthly" else dice.randint(1, 5)
+    weekend = 1.5 if day.weekday() >= 5 else 1.0
+    total = (3.2 if kind == "monthly" else 0.55) * weekend * GIB * dice.lognormvariate(-0.2, 0.6)
+    octets = [int(total / hours * dice.uniform(0.6, 1.4)) for _ in range(hours)]
+    return tuple((each - each // 7, each // 7) for each in octets)
 
 
 def _ticket_visits(connection: Connection, example: Example, day: date, now: datetime) -> list[Visit]:
@@ -158,21 +163,30 @@ def _ticket_visits(connection: Connection, example: Example, day: date, now: dat
 
 
 def _report(connection: Connection, visits: Sequence[Visit], day: date, now: datetime) -> None:
-    """Write what the routers say into the journal's stead, and let the meter read it: first all but the ends of sessions
-    that were cut, for nobody cuts a session whose end is known.
-    """
+    """Let the meter read what the routers say: the ends of sessions last, for nobody cuts a session whose end is known."""
     said = [record for visit in visits for record in _records(visit, now)]
     for part in (False, True):
+        if part:
+            _expire(connection, [visit.ends_at for visit in visits if visit.ends_at < now])
         records = sorted(
-            (record for record, is_after_cut in said if is_after_cut is part),
+            (record for record, is_end in said if is_end is part),
             key=lambda each: each.received_at_us,
         )
         chunk = Chunk(f"{day}-{part}", 0, len(records), tuple(records))
         apply_chunk(connection, NODE, chunk, understand(records, RecordReader(NasDirectory([]), b"")))
 
 
+def _expire(connection: Connection, moments: Sequence[datetime]) -> None:
+    """Let what ends while somebody is online end at its time, so that the session is cut."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_ENDS, {"moments": list(moments)})
+        ends = [row[0] for row in cursor.fetchall()]
+    for moment in ends:
+        expire_grants(connection, moment)
+
+
 def _records(visit: Visit, now: datetime) -> list[tuple[Record, bool]]:
-    """A login, a Start, reports every hour, and a Stop, unless it is not over yet; and which come after a cut."""
+    """A login, a Start, reports every hour, and a Stop, unless it is not over yet; and which of them is the end."""
     said = {"user": visit.username, "ok": True, "reason": str(Reason.ACCEPTED), "login": _session_id(visit)}
     login = said | {"calling": visit.device, "called": ""}
     records = [
@@ -182,9 +196,7 @@ def _records(visit: Visit, now: datetime) -> list[tuple[Record, bool]]:
     down = up = 0
     for number, (more_down, more_up) in enumerate(visit.hourly, start=1):
         down, up = down + more_down, up + more_up
-        at = visit.begins_at + number * REPORT_EVERY
-        is_last = number == len(visit.hourly)
-        at = min(at, visit.ends_at) if is_last else at
+        at = min(visit.begins_at + number * REPORT_EVERY, visit.ends_at)
         if at >= now:
             break
         if down + up >= visit.left_octets:
@@ -194,8 +206,11 @@ def _records(visit: Visit, now: datetime) -> list[tuple[Record, bool]]:
             records.append((_accounting(visit, "Interim-Update", at, used), False))
             records.append((_accounting(visit, "Stop", at + CUT_TAKES, used, "Admin-Reset"), True))
             break
-        status = "Stop" if is_last else "Interim-Update"
-        records.append((_accounting(visit, status, at, (down, up), "User-Request"), False))
+        if at == visit.ends_at:
+            # After what ends at this moment has been cut; for others it makes no difference.
+            records.append((_accounting(visit, "Stop", at, (down, up), "User-Request"), True))
+            break
+        records.append((_accounting(visit, "Interim-Update", at, (down, up)), False))
     return records
 
 
