@@ -30,6 +30,8 @@ from herotill.snapshot import AccountKind
 # What is under way, how much of it is done, and how much there is (0: nobody knows).
 Progress = Callable[[str, int, int], None]
 
+# The comparison of a big file is one long statement, and so is waiting for another import.
+_TAKE_TIME = text("SET LOCAL statement_timeout = '30min'")
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('herotill import'))")
 _KNOWN_COUNT = text("""
     SELECT (SELECT count(*) FROM billing.account WHERE customer_id IS NOT NULL AND status <> 'closed')
@@ -87,6 +89,7 @@ def import_file(
     InvalidValue for a file or an option that makes no sense.
     """
     group = groups.get(session, order.group)
+    session.execute(_TAKE_TIME)
     session.execute(_TAKE_TURNS)
     dialect = detect(path, order.encoding, order.separator)
     columns = _stage_file(session, path, dialect, order, progress)
