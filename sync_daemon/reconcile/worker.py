@@ -1,7 +1,8 @@
 """The worker `reconcile`: accounts that change are compared and mended at once, everything every few minutes (rule R30).
 
 It hears the books (`herotill_account`) and edits by hand (`herotill_drift`). With two databases this is how a change reaches
-RADIUS at all. Full passes are one daemon's at a time, by an advisory lock. A database that cannot be read is one line in
+RADIUS at all. Full passes have a thread and connections of their own, so that no change waits for one, and are one daemon's
+at a time, by an advisory lock. A database that cannot be read is one line in
 the log, and nothing is changed because of it: whatever is written was compared with the books in the same transaction.
 """
 
@@ -10,8 +11,8 @@ import logging
 import select
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -34,7 +35,6 @@ REPEAT_SECONDS = 300.0
 UNBRAKED = 3
 """So few accounts at once are cut off without asking: one of three is not a landslide."""
 _LOCK_PASS = "SELECT pg_try_advisory_lock(hashtext('herotill reconcile'))"  # noqa: S105
-_UNLOCK_PASS = "SELECT pg_advisory_unlock(hashtext('herotill reconcile'))"  # noqa: S105
 _HAND_EDITS = "SELECT relation, name FROM radius.hand_edit ORDER BY edited_at LIMIT 10000"
 _FORGET_EDITS = "DELETE FROM radius.hand_edit WHERE name = ANY(%s)"
 
@@ -59,17 +59,69 @@ class Heard:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Reconcile until `stop`; a database that goes away is waited for."""
-    said, said_at = "", 0.0
-    while not stop.is_set():
-        try:
-            with _opened(settings) as (databases, listening):
-                _Keeper(settings, databases, listening).keep(stop)
-        except psycopg2.Error as error:
-            sentence = " ".join(str(error).split())
-            if sentence != said or time.monotonic() - said_at > REPEAT_SECONDS:
+    trouble = _Trouble()
+    passes = threading.Thread(target=trouble.retrying, args=(settings, stop, _pass_until), name="passes")
+    passes.start()
+    try:
+        trouble.retrying(settings, stop, _listen_until)
+    finally:
+        stop.set()
+        passes.join()
+
+
+@dataclass
+class _Trouble:
+    """What is wrong with a database, told once and then now and again, not with every attempt of both threads."""
+
+    said: str = ""
+    said_at: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def retrying(
+        self, settings: Settings, stop: threading.Event, work: Callable[[Settings, threading.Event], None]
+    ) -> None:
+        while not stop.is_set():
+            try:
+                work(settings, stop)
+            except psycopg2.Error as error:
+                self._tell(" ".join(str(error).split()))
+                stop.wait(RETRY_SECONDS)
+
+    def _tell(self, sentence: str) -> None:
+        with self.lock:
+            if sentence != self.said or time.monotonic() - self.said_at > REPEAT_SECONDS:
                 log.warning("cannot reconcile, nothing is changed: %s", sentence)
-                said, said_at = sentence, time.monotonic()
-            stop.wait(RETRY_SECONDS)
+                self.said, self.said_at = sentence, time.monotonic()
+
+
+def _pass_until(settings: Settings, stop: threading.Event) -> None:
+    """Compare everything now and every so often."""
+    with closing(open_databases(settings, "herotill reconcile pass")) as databases:
+        while not stop.is_set():
+            _pass(settings, databases)
+            stop.wait(settings.sync_pass_seconds)
+
+
+def _pass(settings: Settings, databases: Databases) -> None:
+    """Compare everything and mend it, unless another daemon is at it."""
+    url = radius_url(settings)
+    with closing(connect(url, "herotill reconcile lock", autocommit=True)) as lock, lock.cursor() as cursor:
+        cursor.execute(_LOCK_PASS)
+        if cursor.fetchone() != (True,):
+            return
+        found = survey(databases)
+        for row in found.refused:
+            log.error("not written, FreeRADIUS would misread it: %s", row)
+        if found.changes and _may_go_on(settings, found):
+            _report(_mending(databases).all_of(found))
+
+
+def _listen_until(settings: Settings, stop: threading.Event) -> None:
+    with _opened(settings) as (databases, listening):
+        keeper = _Keeper(settings, databases, listening)
+        while not stop.is_set():
+            keeper.mend_heard()
+            keeper.listen()
 
 
 @contextmanager
@@ -92,42 +144,39 @@ def _opened(settings: Settings) -> Iterator[tuple[Databases, list[Connection]]]:
 
 @dataclass
 class _Keeper:
-    """One time of being connected."""
+    """One time of being connected: what was heard and is to be looked at."""
 
     settings: Settings
     databases: Databases
     listening: list[Connection]
-    next_pass_at: float = 0.0
     heard: Heard = field(default_factory=lambda: Heard(edits=True))
 
-    def keep(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            self._mend_heard()
-            if time.monotonic() >= self.next_pass_at:
-                self._pass()
-                self.next_pass_at = time.monotonic() + self.settings.sync_pass_seconds
-            self._listen()
-
-    def _listen(self) -> None:
-        left = max(0.0, min(LOOK_SECONDS, self.next_pass_at - time.monotonic()))
-        for connection in select.select(self.listening, [], [], left)[0]:
+    def listen(self) -> None:
+        """Wait for notifications, a moment at most: a signal handler can only set `stop`."""
+        for connection in select.select(self.listening, [], [], LOOK_SECONDS)[0]:
             connection.poll()
-        ours = self.databases.radius.get_backend_pid()
+        ours = self.databases.radius.info.backend_pid
         for connection in self.listening:
             for note in connection.notifies:
                 if note.pid != ours or not self.databases.is_one:
                     self.heard.hear(note.channel, note.payload)
             connection.notifies.clear()
 
-    def _mend_heard(self) -> None:
+    def mend_heard(self) -> None:
+        """Compare and mend what was heard of."""
         heard, self.heard = self.heard, Heard()
         if heard.edits:
             self._look_up_edits(heard)
         for scope, names in heard.names.items():
-            if names and self._may_go_on(survey_names(self.databases, scope, sorted(names))):
-                self._report(self._run().names(scope, names))
-        if heard.edits:
+            if names and self._are_few_enough(scope, names):
+                _report(_mending(self.databases).names(scope, names))
+        if heard.edits and not self.databases.is_one:
             self._forget(heard)
+
+    def _are_few_enough(self, scope: Scope, names: Collection[str]) -> bool:
+        if len(names) <= UNBRAKED and scope is Scope.ACCOUNT:
+            return True
+        return _may_go_on(self.settings, survey_names(self.databases, scope, sorted(names)))
 
     def _look_up_edits(self, heard: Heard) -> None:
         for connection in {self.databases.books, self.databases.radius}:
@@ -139,43 +188,27 @@ class _Keeper:
 
     def _forget(self, heard: Heard) -> None:
         """Edits of the books, where these have a database of their own."""
-        if not self.databases.is_one:
-            names = sorted(set().union(*heard.names.values()))
-            with self.databases.books as connection, connection.cursor() as cursor:
-                cursor.execute(_FORGET_EDITS, (names,))
+        names = sorted(set().union(*heard.names.values()))
+        with self.databases.books as connection, connection.cursor() as cursor:
+            cursor.execute(_FORGET_EDITS, (names,))
 
-    def _pass(self) -> None:
-        """Compare everything, unless another daemon is at it."""
-        with self.listening[0].cursor() as cursor:
-            cursor.execute(_LOCK_PASS)
-            if cursor.fetchone() != (True,):
-                return
-            try:
-                self._compare_and_mend()
-            finally:
-                cursor.execute(_UNLOCK_PASS)
 
-    def _compare_and_mend(self) -> None:
-        found = survey(self.databases)
-        for row in found.refused:
-            log.error("not written, FreeRADIUS would misread it: %s", row)
-        if found.changes and self._may_go_on(found):
-            self._report(self._run().all_of(found))
-
-    def _may_go_on(self, found: Survey) -> bool:
-        """The brake: nobody is there to be asked, so that what would cut off too many waits for an operator."""
-        if len(found.cut_off) <= UNBRAKED:
-            return True
-        try:
-            check_brake(found, self.settings.sync_max_cut_off_percent)
-        except Refused as refused:
-            log.error("reconciling has stopped: %s", refused)
-            return False
+def _may_go_on(settings: Settings, found: Survey) -> bool:
+    """The brake: nobody is there to be asked, so that what would cut off too many waits for an operator."""
+    if len(found.cut_off) <= UNBRAKED:
         return True
+    try:
+        check_brake(found, settings.sync_max_cut_off_percent)
+    except Refused as refused:
+        log.error("reconciling has stopped: %s", refused)
+        return False
+    return True
 
-    def _run(self) -> Mending:
-        return Mending(self.databases, "daemon", datetime.now(UTC))
 
-    def _report(self, done: Mended) -> None:
-        if done.changes:
-            log.info("mended %d rows, cut %d live sessions", done.changes, done.sessions_cut)
+def _mending(databases: Databases) -> Mending:
+    return Mending(databases, "daemon", datetime.now(UTC))
+
+
+def _report(done: Mended) -> None:
+    if done.changes:
+        log.info("mended %d rows, cut %d live sessions", done.changes, done.sessions_cut)
