@@ -52,7 +52,7 @@ def set_up(stage: Stage, report: Report) -> str:
     began = report.began()
     stage.herotill("init")
     for number, (name, address) in enumerate(
-        (("mikrotik", "127.0.0.1"), ("chillispot", "127.0.0.2"), ("other", "::1"))
+        (("mikrotik", "127.0.0.1"), ("coovachilli", "127.0.0.2"), ("other", "::1"))
     ):
         stage.add_nas(f"demo-{name}", address, name, stage.coa_ports[number])
     report.step(began, "herotill init, herotill nas add (3 times)", "database, schema and NASes are there")
