@@ -104,9 +104,7 @@ def parse_bits_per_second(text: str, field: str) -> int:
         if lowered.endswith(spelling):
             text = f"{lowered.removesuffix(spelling)}{unit}"
             break
-    return _parse_scaled(
-        text, field, _RATE_UNITS, 4 * 10**12, "it is written like 2Mbit/s, 512k or 10Mbps"
-    )
+    return _parse_scaled(text, field, _RATE_UNITS, 4 * 10**12, "it is written like 2Mbit/s, 512k or 10Mbps")
 
 
 def format_bits_per_second(bits_per_second: int) -> str:

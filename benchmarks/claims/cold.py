@@ -37,7 +37,9 @@ class ColdLogins:
         """Log in users who come for the first time, or for the first time in a long while."""
         effort, accounts = self._effort, self._effort.sizes.accounts
         first = self._next.get(scenario.name, 0)
-        packets = logins(min(expected_packets(rate, effort.seconds), accounts // (effort.rounds + 1)), accounts, first)
+        packets = logins(
+            min(expected_packets(rate, effort.seconds), accounts // (effort.rounds + 1)), accounts, first
+        )
         run = measure(
             lambda: scenario.log_in(packets, effort.seconds, effort.ports),
             ACCESS_ACCEPT,

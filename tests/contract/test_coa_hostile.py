@@ -8,7 +8,7 @@ import os
 import random
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -50,7 +50,7 @@ class Malice:
     def __init__(self, heard: list[Heard], earlier: list[Heard], seed: int = 1) -> None:
         self._random = random.Random(seed)
         self._heard = heard
-        self._kinds = [
+        self._kinds: list[Callable[[bytes], bytes]] = [
             lambda request: answer(request, 41, secret=b"not the secret"),
             lambda request: answer(request, 42, b"\x65\x06\x00\x00\x01\xf7", secret=b"not the secret"),
             lambda request: answer(request, 41, MARK_ATTRIBUTE)[: self._random.randrange(0, 30)],

@@ -57,7 +57,7 @@ def begin_session(books: Connection, name: str = "s", login_id: str | None = Non
     return name
 
 
-def ask(books: Connection, session: str, key: str = "r", **columns: object) -> int:
+def ask(books: Connection, session: str, key: str = "r", **columns: Any) -> int:
     return enqueue(books, key, acct_unique_id=session, **columns)
 
 
@@ -109,7 +109,11 @@ def test_a_session_that_has_ended_already_is_asked_nothing(books: Connection, da
 def test_r31_a_change_is_confirmed_by_the_next_report(books: Connection, database_url: str) -> None:
     with FakeNas() as nas, workers(books, database_url):
         add_nas(books, nas)
-        change = {"action": "coa", "purpose": "restrict", "changes": {"Session-Timeout": "60"}}
+        change: dict[str, Any] = {
+            "action": "coa",
+            "purpose": "restrict",
+            "changes": {"Session-Timeout": "60"},
+        }
         request = ask(books, begin_session(books), **change)
         wait_for_state(books, request, "acked")
         query(books, REPORT, "s")
@@ -117,7 +121,7 @@ def test_r31_a_change_is_confirmed_by_the_next_report(books: Connection, databas
     assert [datagram.octets[0] for datagram in nas.heard] == [43]
 
 
-def unbelieving(**changes: float) -> Any:
+def unbelieving(**changes: Any) -> Any:
     return dataclasses.replace(BRISK, stop_confirm_seconds=0.1, change_confirm_intervals=0.002, **changes)
 
 
@@ -139,7 +143,11 @@ def test_r31_an_ack_without_a_stop_is_followed_by_other_names_and_then_the_opera
 def test_r31_a_change_without_effect_becomes_a_disconnect(books: Connection, database_url: str) -> None:
     with FakeNas() as nas, workers(books, database_url, serving=unbelieving()):
         add_nas(books, nas)
-        change = {"action": "coa", "purpose": "restrict", "changes": {"Session-Timeout": "60"}}
+        change: dict[str, Any] = {
+            "action": "coa",
+            "purpose": "restrict",
+            "changes": {"Session-Timeout": "60"},
+        }
         request = ask(books, begin_session(books), **change)
         wait_until(lambda: any(datagram.octets[0] == 40 for datagram in nas.heard))
         query(books, STOP, "s")
@@ -150,7 +158,7 @@ def test_r31_a_change_without_effect_becomes_a_disconnect(books: Connection, dat
 def test_r31_a_better_change_without_effect_throws_nobody_out(books: Connection, database_url: str) -> None:
     with FakeNas() as nas, workers(books, database_url, serving=unbelieving()):
         add_nas(books, nas)
-        change = {"action": "coa", "purpose": "raise", "changes": {"Session-Timeout": "60"}}
+        change: dict[str, Any] = {"action": "coa", "purpose": "raise", "changes": {"Session-Timeout": "60"}}
         request = ask(books, begin_session(books), **change)
         wait_until(lambda: column(books, request, "finished_at") is not None)
     assert state_of(books, request)[0] == "acked"
@@ -171,7 +179,7 @@ def test_r31_a_refused_change_leads_on(
 ) -> None:
     with FakeNas(naks(error_cause)) as nas, workers(books, database_url):
         add_nas(books, nas)
-        change = {"action": "coa", "purpose": purpose, "changes": {"Session-Timeout": "60"}}
+        change: dict[str, Any] = {"action": "coa", "purpose": purpose, "changes": {"Session-Timeout": "60"}}
         wait_for_state(books, ask(books, begin_session(books), **change), state)
     assert [datagram.octets[0] for datagram in nas.heard] == codes
     actions = query(books, "SELECT action FROM radius.coa_attempt ORDER BY attempt")

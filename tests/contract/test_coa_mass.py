@@ -52,7 +52,10 @@ def farm_of(database_url: str, loss: float) -> Iterator[NasFarm]:
         address: [f"id{n}" for n in range(number, SESSIONS, NASES)]
         for number, address in enumerate(ADDRESSES)
     }
-    ended = lambda _address, session: query(accounting, STOP, session)  # noqa: E731 - a callback
+
+    def ended(_address: str, session: str) -> None:
+        query(accounting, STOP, session)
+
     with NasFarm(online, SECRET.encode(), loss, ended) as farm:
         thread = threading.Thread(target=farm.serve, args=(done.is_set,))
         thread.start()

@@ -1,5 +1,6 @@
 """Which report is of which session (DESIGN.md §4): whatever arrives first, no octet is counted in two of them."""
 
+import dataclasses
 from datetime import timedelta
 from itertools import permutations
 
@@ -123,10 +124,7 @@ def test_r15_a_session_id_used_again_after_a_reboot_is_a_new_session(
 
 
 def with_end(session: Session, cause: str, seconds: float) -> Session:
-    return Session(
-        **{name: getattr(session, name) for name in Session.__slots__}
-        | {"stopped_at": at(seconds), "terminate_cause": cause}
-    )
+    return dataclasses.replace(session, stopped_at=at(seconds), terminate_cause=cause)
 
 
 def test_r15_the_counters_of_a_silent_predecessor_make_no_wrap() -> None:
