@@ -70,3 +70,9 @@ def test_percents_are_exact_where_they_do_not_divide() -> None:
     assert step_at("33:1M", 11, 31) is not None
     assert step_at("80:1M", 2**62 * 8 // 10, 2**62) is None  # half an octet short
     assert step_at("80:1M", 2**62 * 8 // 10 + 1, 2**62) is not None
+
+
+def test_r16_a_step_with_a_list_needs_one_to_go_back_to() -> None:
+    with pytest.raises(InvalidValue, match="address_list"):
+        ServicePolicy(ladder=LADDER)
+    assert ServicePolicy(ladder=LADDER, address_list="all").ladder == LADDER

@@ -15,7 +15,12 @@ from herotill.usage import Usage
 from tests.unit.rules.build import account, at, begun
 
 LADDER = "50:4000000/2000000,80:2000000/1000000@slow,100:256000/256000"
-FULL: dict[str, Any] = {"download_bits_per_second": 10**7, "upload_bits_per_second": 10**6, "ladder": LADDER}
+FULL: dict[str, Any] = {
+    "download_bits_per_second": 10**7,
+    "upload_bits_per_second": 10**6,
+    "address_list": "all",
+    "ladder": LADDER,
+}
 
 
 def used(octets: int, quota: int | None = 1000, grant_id: int = 1, **changes: Any) -> Grant:
