@@ -47,6 +47,7 @@ NOUNS = {
     "explain": ("explain", "Why a user would be let in or refused, and what happened last."),
     "nas": ("nas", "The routers that may ask."),
     "sync": ("sync", "Compare the books with RADIUS, and make RADIUS what they say."),
+    "status": ("status", "How the installation does at this moment."),
     "doctor": ("doctor", "Is this installation sound, and if not, what to do."),
     "freeradius": ("freeradius", "Put our configuration into FreeRADIUS, or take it out."),
     "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url."),
