@@ -117,7 +117,8 @@ class ServicePolicy:
             raise InvalidValue("transferable", self.transferable, "it is true or false")
         if not isinstance(self.ladder, str):
             raise InvalidValue("ladder", self.ladder, "it is text like 80:2000000/1000000")
-        parse_ladder(self.ladder)
+        if self.address_list is None and any(step.address_list for step in parse_ladder(self.ladder)):
+            raise InvalidValue("ladder", self.ladder, "a step with a list needs address_list to go back to")
         self._check_bursts()
         _check_text(self, "redirect_url", 247)
         if self.redirect_url is not None and not self.redirect_url.startswith(("http://", "https://")):

@@ -136,7 +136,7 @@ def has_slices(grants: Iterable[Grant], now: datetime) -> bool:
 
 
 def with_step(reply: Reply, step: Step | None) -> Reply:
-    """Return the reply at the rates of a step."""
+    """Return the reply at the rates of a step, without bursts."""
     if step is None:
         return reply
     return replace(
