@@ -1,13 +1,14 @@
 """`herotill coa`: what was asked of the routers about sessions that are online, what they said, and what came of it."""
 
 from datetime import datetime
-from ipaddress import ip_network
-from typing import Any
+from ipaddress import ip_address, ip_network
+from typing import Any, TextIO
 
 import click
 
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.nas import checked_port, checked_secret
 from sync_daemon.cli.output import Column, Output, output_options
 from sync_daemon.cli.parameters import ask_before, limit_option, page_option, yes_option
 
@@ -55,6 +56,19 @@ SELECT_NASES = """
             WHERE request.finished_at IS NULL AND nas.nasname = host(request.nas_address)) AS waiting
     FROM radius.nas LEFT JOIN radius.nas_profile AS profile ON profile.nas_id = nas.id
     ORDER BY coalesce(profile.coa_state, 'unknown') <> 'fails', nas.shortname
+"""
+
+# NULL: as it is; '' is back to what it is otherwise.
+SET_NAS = """
+    INSERT INTO radius.nas_profile (nas_id, coa_port, coa_address, coa_secret)
+    SELECT id, coalesce(%(port)s, 3799), nullif(%(address)s, '')::inet, nullif(%(secret)s, '')
+    FROM radius.nas WHERE shortname = %(name)s
+    ON CONFLICT (nas_id) DO UPDATE
+    SET coa_port = coalesce(%(port)s, nas_profile.coa_port),
+        coa_address = CASE WHEN %(address)s::text IS NULL THEN nas_profile.coa_address
+                           ELSE nullif(%(address)s, '')::inet END,
+        coa_secret = CASE WHEN %(secret)s::text IS NULL THEN nas_profile.coa_secret ELSE nullif(%(secret)s, '') END
+    RETURNING nas_id
 """
 
 COUNT_RETRIED = f"""
@@ -178,6 +192,44 @@ def nas(application: Application, /, output: Output) -> None:
     output.rows(_rows(application, SELECT_NASES, {}), _NAS_COLUMNS)
 
 
+@coa.command(name="set")
+@click.argument("name")
+@click.option("--port", type=click.INT, help="Where it takes Disconnect and CoA requests.")
+@click.option("--address", help="Where, if not at the address its packets come from; or none.")
+@click.option(
+    "--secret-file",
+    "file",
+    type=click.File(),
+    help="Its secret, if not that of RADIUS, first line; - is stdin.",
+)
+@click.option("--radius-secret", is_flag=True, help="Its secret is that of RADIUS again.")
+@pass_application
+def set_nas(
+    application: Application,
+    /,
+    name: str,
+    port: int | None,
+    address: str | None,
+    file: TextIO | None,
+    radius_secret: bool,
+) -> None:
+    """Say where a NAS takes requests about its sessions, and with which secret; what is not said stays."""
+    if file is not None and radius_secret:
+        raise InvalidValue("--secret-file", file.name, "give it, or --radius-secret")
+    values: dict[str, Any] = {
+        "name": name,
+        "port": None if port is None else checked_port(port),
+        "address": None if address is None else _address_or_none(address),
+        "secret": "" if radius_secret else None,
+    }
+    if file is not None:
+        values["secret"] = checked_secret(file.readline().rstrip("\r\n"))
+    if not _rows(application, SET_NAS, values):
+        raise Refused(f"there is no NAS named {name}", "R33")
+    told = [field for field, value in values.items() if value is not None and field != "name"]
+    click.echo(f"changed {name}: {', '.join(told) or 'nothing'}")
+
+
 @coa.command()
 @click.argument("requests", type=click.INT, nargs=-1, metavar="[REQUEST]...")
 @_user_option
@@ -224,6 +276,15 @@ def _network(text: str | None) -> str | None:
         return str(ip_network(text, strict=False))
     except ValueError:
         raise InvalidValue("--nas", text, "it is an address such as 192.0.2.1, or a network") from None
+
+
+def _address_or_none(text: str) -> str:
+    if text.strip().lower() == "none":
+        return ""
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        raise InvalidValue("--address", text, "it is an address such as 192.0.2.1, or none") from None
 
 
 def _show_attempts(attempts: list[dict[str, Any]]) -> str:

@@ -82,3 +82,27 @@ def test_r31_what_failed_is_tried_again_for_who_is_still_online(run_herotill: Ru
     assert (again.exit_code, "nothing to try again" in again.output) == (1, True)
     assert run_herotill("coa", "retry").exit_code == 2
     assert run_herotill("coa", "retry", "--nas", "router").exit_code == 2
+
+
+def test_r31_port_address_and_secret_of_a_router_can_be_set(run_herotill: Run, settings: Settings) -> None:
+    done = run_herotill(
+        "coa", "set", "r1", "--address", "2001:db8::1", "--secret-file", "-", stdin="a new secret\n"
+    )
+    assert (done.exit_code, done.output) == (0, "changed r1: address, secret\n")
+    assert run_herotill("coa", "set", "r1", "--port", "1700").exit_code == 0
+    assert profile(settings) == (1700, "2001:db8::1", "a new secret")
+    assert run_herotill("coa", "set", "r1", "--address", "none", "--radius-secret").exit_code == 0
+    assert profile(settings) == (1700, None, None)
+    for wrong in (("r2", "--port", "1"), ("r1", "--port", "0"), ("r1", "--address", "router")):
+        refused = run_herotill("coa", "set", *wrong)
+        assert (refused.exit_code in (1, 2), len(refused.output.strip().splitlines())) == (True, 1)
+
+
+def profile(settings: Settings) -> tuple[object, ...]:
+    with (
+        database.transaction(database.radius_url(settings), "test") as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT coa_port, host(coa_address), coa_secret FROM radius.nas_profile")
+        rows: list[tuple[object, ...]] = cursor.fetchall()
+    return rows[0]
