@@ -169,7 +169,9 @@ def verify(
 def mark_verified(session: Session, customer: Customer, *, by: str, now: datetime) -> None:
     """Open the gate of verification; `by` says who or what opened it."""
     customer.verified_at, customer.verified_by = now, by
-    _project(session, customer)
+    usernames = _project(session, customer)
+    # Whoever waits in the pool of the unverified comes back as a full customer.
+    cut_sessions(session, usernames, reason="resumed", now=now)
 
 
 def edit(

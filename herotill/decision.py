@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from herotill.allocation import allocation_due
+from herotill.devices import normal_mac
 from herotill.grants import Grant, GrantEnd, burn_order, grant_end, grant_ends_at
-from herotill.policy import Ending, ServicePolicy, Sharing
+from herotill.policy import Ending, ServicePolicy, Sharing, parse_devices
 from herotill.reasons import Reason
 from herotill.reply import (
     UNLIMITED,
@@ -93,17 +94,36 @@ Decision = Accept | Reject | Prepare
 
 def decide(request: LoginRequest, snapshot: AccountSnapshot, now: datetime) -> Decision:
     """Decide one login whose password was right."""
+    if snapshot.status is not AccountStatus.DISABLED and not is_bound_device(request, snapshot.policy):
+        return Reject(Reason.OTHER_DEVICE)
     match snapshot.status:
         case AccountStatus.DISABLED:
             return Reject(Reason.DISABLED)
         case AccountStatus.UNVERIFIED:
-            return Reject(Reason.UNVERIFIED)
+            return _decide_unverified(snapshot.policy)
         case AccountStatus.SUSPENDED:
             return _decide_suspended(snapshot)
         case AccountStatus.ACTIVE:
             return _decide_active(request, snapshot, now)
         case _:
             assert_never(snapshot.status)
+
+
+def is_bound_device(request: LoginRequest, policy: ServicePolicy) -> bool:
+    """Rule R6: whether this device may use an account whose devices are bound; any may where none is."""
+    if not policy.bound_devices:
+        return True
+    return normal_mac(request.calling_station_id) in parse_devices(policy.bound_devices)
+
+
+def _decide_unverified(policy: ServicePolicy) -> Decision:
+    """Rule R3: a hard gate, or a pool from which nothing but verification is in reach, where the operator has one."""
+    if policy.unverified_pool is None:
+        return Reject(Reason.UNVERIFIED)
+    reply = Reply(
+        interim_interval_seconds=policy.interim_interval_seconds, address_pool=policy.unverified_pool
+    )
+    return Accept(reply, Reason.RESTRICTED)
 
 
 def _decide_suspended(snapshot: AccountSnapshot) -> Decision:

@@ -4,7 +4,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from herotill.decision import Accept, Decision, GrantAllocation, LoginRequest, Prepare, Reject, decide
+from herotill.decision import (
+    Accept,
+    Decision,
+    GrantAllocation,
+    LoginRequest,
+    Prepare,
+    Reject,
+    decide,
+    is_bound_device,
+)
 from herotill.policy import Outage
 from herotill.reasons import Reason
 from herotill.reply import UNLIMITED, reply_for
@@ -22,17 +31,19 @@ def decide_in_outage(
         case Outage.CLOSED:
             return Reject(Reason.UNAVAILABLE)
         case Outage.OPEN:
-            return _decide_open(snapshot, session_seconds)
+            return _decide_open(request, snapshot, session_seconds)
         case Outage.LAST_KNOWN:
             return _shortened(_decide_last_known(request, snapshot, now), session_seconds)
         case _:
             assert_never(snapshot.policy.outage)
 
 
-def _decide_open(snapshot: AccountSnapshot, session_seconds: int) -> Decision:
+def _decide_open(request: LoginRequest, snapshot: AccountSnapshot, session_seconds: int) -> Decision:
     # No group out-ranks that somebody was disabled, an open house of its own neither.
     if snapshot.status is AccountStatus.DISABLED:
         return Reject(Reason.DISABLED)
+    if not is_bound_device(request, snapshot.policy):
+        return Reject(Reason.OTHER_DEVICE)
     return Accept(reply_for(snapshot.policy, UNLIMITED, session_seconds), Reason.OUTAGE)
 
 

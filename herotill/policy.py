@@ -10,10 +10,12 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Self
 
+from herotill.devices import normal_mac
 from herotill.errors import InvalidValue
 from herotill.ladder import parse_ladder
 
 MAX_BITS_PER_SECOND = 4_000_000_000_000
+MAX_BOUND_CHARACTERS = 50 * 18
 MAX_UNSIGNED_32 = 4_294_967_295
 MAX_NOTICE_PERCENTS = 10
 
@@ -81,6 +83,7 @@ class ServicePolicy:
     address_pool: str | None = None
     restricted_pool: str | None = None
     suspended_pool: str | None = None
+    unverified_pool: str | None = None
     address_list: str | None = None
     interim_interval_seconds: int = 600
     idle_timeout_seconds: int | None = None
@@ -92,6 +95,7 @@ class ServicePolicy:
     upload_burst_bits_per_second: int | None = None
     burst_seconds: int | None = None
     redirect_url: str | None = None
+    bound_devices: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no NAS could obey.
@@ -104,7 +108,7 @@ class ServicePolicy:
         _check_range(self, "idle_timeout_seconds", 60, MAX_UNSIGNED_32)
         for name in _RATE_FIELDS:
             _check_range(self, name, 1, MAX_BITS_PER_SECOND)
-        for name in ("address_pool", "restricted_pool", "suspended_pool"):
+        for name in ("address_pool", "restricted_pool", "suspended_pool", "unverified_pool"):
             _check_text(self, name, 253)
         # Some makes take it in an attribute of their own, which holds less (RFC 2865 §5.26).
         _check_text(self, "address_list", 247)
@@ -115,6 +119,9 @@ class ServicePolicy:
         parse_percents(self.notice_percents)
         if type(self.transferable) is not bool:
             raise InvalidValue("transferable", self.transferable, "it is true or false")
+        if not isinstance(self.bound_devices, str):
+            raise InvalidValue("bound_devices", self.bound_devices, "it is MAC addresses, by comma")
+        parse_devices(self.bound_devices)
         if not isinstance(self.ladder, str):
             raise InvalidValue("ladder", self.ladder, "it is text like 80:2000000/1000000")
         if self.address_list is None and any(step.address_list for step in parse_ladder(self.ladder)):
@@ -182,6 +189,15 @@ def parse_percents(text: str) -> tuple[int, ...]:
         allowed = f"it is up to {MAX_NOTICE_PERCENTS} percents from 1 to 100, each once, like 50,80,100"
         raise InvalidValue("notice_percents", text, allowed)
     return percents
+
+
+def parse_devices(text: str) -> frozenset[str]:
+    """Read MAC addresses, by comma, into their one notation; the empty text is none. Raises InvalidValue."""
+    devices = [normal_mac(part) for part in text.split(",")] if text else []
+    if len(text) > MAX_BOUND_CHARACTERS or None in devices:
+        allowed = "it is up to 50 MAC addresses, like 02:00:5e:10:00:01, by comma"
+        raise InvalidValue("bound_devices", text, allowed)
+    return frozenset(device for device in devices if device is not None)
 
 
 def read_policy(stored: Mapping[str, Any] | str) -> ServicePolicy:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     ALL_RESERVED = "all-reserved"
     TOO_MANY_SESSIONS = "too-many-sessions"
+    OTHER_DEVICE = "other-device"
     UNAVAILABLE = "unavailable"
 
 
@@ -41,5 +42,6 @@ REPLY_MESSAGES: dict[Reason, str] = {
     Reason.EXPIRED: "Your plan has expired. Please buy a new one.",
     Reason.ALL_RESERVED: "All of your remaining data is in use by your other devices.",
     Reason.TOO_MANY_SESSIONS: "Too many devices are online with this account.",
+    Reason.OTHER_DEVICE: "This account may only be used with its own devices.",
     Reason.UNAVAILABLE: "The service is not available at the moment. Please try again.",
 }

@@ -47,7 +47,7 @@ class StandingAccept:
 
 def standing_accept(snapshot: AccountSnapshot, now: datetime) -> StandingAccept | None:
     """Return the answer this account's logins get from `now` on, or None where each has to be decided by itself."""
-    if snapshot.status is not AccountStatus.ACTIVE:
+    if snapshot.status is not AccountStatus.ACTIVE or snapshot.policy.bound_devices:
         return None
     until = _without_allocation_until(snapshot, now)
     if until is None:

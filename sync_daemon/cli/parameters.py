@@ -94,6 +94,16 @@ _POLICY_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "--pool": ("address_pool", click.STRING, "Address pool."),
     "--restricted-pool": ("restricted_pool", click.STRING, "Pool after the end."),
     "--suspended-pool": ("suspended_pool", click.STRING, "Pool of a suspended monthly account."),
+    "--unverified-pool": (
+        "unverified_pool",
+        click.STRING,
+        "Pool of who is not verified yet; without it they cannot log in.",
+    ),
+    "--bind-devices": (
+        "bound_devices",
+        click.STRING,
+        "MAC addresses that may use the account, by comma; '' for any.",
+    ),
     "--address-list": ("address_list", click.STRING, "Address list on the router."),
     "--interim": ("interim_interval_seconds", SECONDS_NEEDED, "How often the NAS reports usage."),
     "--outage": ("outage", choice_of(Outage), "What a login meets while the database is away."),

@@ -20,10 +20,12 @@ from herotill.decision import (
     decide,
 )
 from herotill.grants import Grant, GrantEnd
-from herotill.policy import Counting, Ending, ServicePolicy, Sharing
+from herotill.outage import decide_in_outage
+from herotill.policy import Counting, Ending, Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.reply import Reply, spread_interim_interval
 from herotill.snapshot import AccountKind, AccountSnapshot, AccountStatus, Reservation
+from herotill.standing import standing_accept
 from herotill.usage import Usage
 from tests.unit.rules.build import (
     INSTANT,
@@ -249,6 +251,37 @@ def test_r6_a_device_without_a_name_is_never_the_same() -> None:
     nameless = REQUEST._replace(calling_station_id="")
     snapshot = account(grants=(begun(policy=TWO),), sessions=(session("a", ""), session("b", "")))
     assert decide(nameless, snapshot, NOW) == Reject(Reason.TOO_MANY_SESSIONS)
+
+
+def test_r6_an_account_with_bound_devices_serves_no_other_however_its_address_is_written() -> None:
+    bound = ServicePolicy(bound_devices="02:00:00:00:00:01,02-00-00-00-00-09")
+    snapshot = account(grants=(begun(),), policy=bound)
+    answers = {
+        device: decide(REQUEST._replace(calling_station_id=device), snapshot, NOW)
+        for device in (PHONE, "0200.0000.0001", LAPTOP, "", "nonsense")
+    }
+    accepted = [device for device, answer in answers.items() if isinstance(answer, Accept)]
+    assert accepted == [PHONE, "0200.0000.0001"]
+    assert answers[LAPTOP] == Reject(Reason.OTHER_DEVICE)
+    assert standing_accept(snapshot, NOW) is None
+    assert decide_in_outage(
+        REQUEST._replace(calling_station_id=LAPTOP),
+        account(policy=replace(bound, outage=Outage.OPEN)),
+        NOW,
+        60,
+    ) == Reject(Reason.OTHER_DEVICE)
+
+
+def test_r3_who_is_not_verified_gets_the_pool_for_it_where_there_is_one() -> None:
+    for policy in (ServicePolicy(), ServicePolicy(unverified_pool="welcome")):
+        decision = decide(
+            REQUEST, account(grants=(begun(),), status=AccountStatus.UNVERIFIED, policy=policy), NOW
+        )
+        if policy.unverified_pool is None:
+            assert decision == Reject(Reason.UNVERIFIED)
+        else:
+            assert isinstance(decision, Accept)
+            assert (decision.reply.address_pool, decision.reason) == ("welcome", Reason.RESTRICTED)
 
 
 def test_r6_a_plan_without_a_limit_has_none() -> None:

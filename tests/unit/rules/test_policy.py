@@ -63,3 +63,9 @@ def test_what_no_nas_could_obey_is_refused_by_name(field: str, value: Any, needs
     with pytest.raises(InvalidValue) as refusal:
         ServicePolicy.from_mapping({field: value} | needs)
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("text", ["phone", "02:00:00:00:00", "02:00:00:00:00:01,", ","])
+def test_r6_what_is_no_device_cannot_be_bound(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        ServicePolicy(bound_devices=text)
