@@ -11,6 +11,7 @@ from herotill.errors import InvalidValue, Refused
 from herotill.multiplier import format_multiplier, parse_multiplier
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.nas_dialects import dialects_command
+from sync_daemon.cli.nas_testing import testing_command
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
@@ -87,6 +88,7 @@ def nas() -> None:
 
 
 nas.add_command(dialects_command)
+nas.add_command(testing_command)
 
 
 @nas.command()

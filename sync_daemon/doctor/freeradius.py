@@ -33,6 +33,14 @@ def look_at_freeradius(settings: Settings, raddb: Path) -> Iterator[Finding]:
         yield from _look_at_files(settings, raddb, version)
 
 
+def requires_message_authenticator(raddb: Path) -> bool | None:
+    """Whether FreeRADIUS drops unsigned Access-Requests; None where that cannot be read."""
+    try:
+        return radiusd_conf.requires_signature(_text(raddb / "sites-enabled/herotill_clients"))
+    except OSError:
+        return None
+
+
 def _not_installed(raddb: Path) -> Finding:
     try:
         names = [path.name for path in (raddb / "sites-enabled").iterdir()]

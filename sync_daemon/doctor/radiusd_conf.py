@@ -60,19 +60,25 @@ def _judge_max_requests(value: str) -> Finding:
     )
 
 
+def requires_signature(clients_site: str | None) -> bool | None:
+    """Whether Access-Requests without Message-Authenticator are dropped; None where the site does not say."""
+    found = _CLIENTS.search(clients_site or "")
+    return None if found is None else found[1].lower() in ("yes", "1")
+
+
 def judge_blast_radius(
     radiusd_conf: str | None, clients_site: str | None, version: Version
 ) -> Iterator[Finding]:
     """Judge the settings against forged answers; None is a file that cannot be read or is not there."""
     topic = "Message-Authenticator"
-    required = _CLIENTS.search(clients_site or "")
+    required = requires_signature(clients_site)
     if required is None:
         yield unknown(
             topic,
             "sites-enabled/herotill_clients does not say whether it is required",
             "herotill freeradius install",
         )
-    elif required[1].lower() in ("yes", "1"):
+    elif required:
         yield good(topic, "Access-Requests without it are dropped")
     else:
         yield wrong(
