@@ -118,5 +118,5 @@ def test_each_claim_has_its_sizes(claim: str) -> None:
 
     effort = effort_for(claim, chosen)
 
-    assert effort.sizes.accounts == (200_000 if claim == "flat" else 10_000)
+    assert effort.sizes.accounts == {"flat": 200_000, "reconcile": 1_000_000}.get(claim, 10_000)
     assert effort.sizes.sessions == 0
