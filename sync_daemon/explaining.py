@@ -22,6 +22,7 @@ from herotill.decision import (
 from herotill.grants import Grant, grant_end, grant_ends_at, grant_from_row
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, snapshot_from_json
+from sync_daemon.explaining_words import in_words, left_sentences, rule_of
 
 SELECT_SNAPSHOT = "SELECT radius.account_snapshot(%s)"
 
@@ -171,13 +172,13 @@ def explain_account(cursor: Cursor, username: str, now: datetime, limit: int) ->
         group=None if snapshot is None else snapshot.group,
         would_accept=would_accept,
         reason=reason,
-        verdict=verdict,
+        verdict=(*verdict, *left_sentences(grants)),
         input_octets=input_octets,
         output_octets=output_octets,
         seconds=seconds,
         grants=grants,
         sessions=sessions,
-        history=tuple(Event(*row) for row in cursor.fetchall()),
+        history=tuple(in_words(Event(*row)) for row in cursor.fetchall()),
     )
 
 
@@ -196,7 +197,7 @@ def _verdict(snapshot: AccountSnapshot | None, now: datetime) -> tuple[bool, Rea
         case Accept(reason=reason):
             return True, reason, ("A login would be accepted.", *_ACCEPT_SENTENCES.get(reason, ()))
         case Reject(reason):
-            return False, reason, (f"A login would be refused: {REPLY_MESSAGES[reason]}",)
+            return False, reason, (f"A login would be refused: {REPLY_MESSAGES[reason]}{rule_of(reason)}",)
         case Prepare(step):
             return True, Reason.ACCEPTED, ("A login would be accepted.", _step_sentence(step))
 
