@@ -153,16 +153,18 @@ def _authorization(subject: Subject, seen: Evidence, asked: Mapping[str, Answere
     profiles = subject.dialect.disconnect if action == "disconnect" else subject.dialect.coa
     if not profiles:
         return unknown(topic, f"{subject.dialect.title} takes none, as far as its sources say", "nothing")
-    answers = [
-        *([asked[action]] if action in asked else []),
-        *(line for line in seen.answers if line.action == action),
-    ]
-    if not answers:
+    answer = asked.get(action) or _latest(seen, action)
+    if answer is None:
         return unknown(topic, "it was never sent one", f"herotill nas test {subject.nas.name} --ask")
-    for answer in answers:
-        if answer.result == "ack" or is_nobody(answer):
-            return good(topic, _taken(subject, answer))
-    return _not_taken(subject, topic, answers[0])
+    if answer.result == "ack" or is_nobody(answer):
+        return good(topic, _taken(subject, answer))
+    return _not_taken(subject, topic, answer)
+
+
+def _latest(seen: Evidence, action: str) -> Answered | None:
+    """Return the last answer: a router that once listened and is silent now does not listen."""
+    answers = [answer for answer in seen.answers if answer.action == action]
+    return max(answers, key=lambda answer: answer.last_at, default=None)
 
 
 def is_nobody(answer: Answered) -> bool:

@@ -1,7 +1,7 @@
 """What is said of a router, from what was seen of it (rule R33)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,22 @@ def test_r33_silence_to_a_disconnect_is_wrong_and_says_how_to_switch_it_on(nas_t
     assert finding.health is Health.WRONG
     assert line in finding.mend
     assert "hidden-secret" not in finding.mend + repr(NAS)
+
+
+def test_r33_the_last_answer_counts_and_one_of_just_now_more_than_any_before() -> None:
+    before = Answered("disconnect", "10.0.0.1:3799", "user", "ack", None, 90, NOW)
+    silent = replace(before, result="timeout", count=1, last_at=NOW + timedelta(hours=1))
+    assert judged(replace(SOUND, answers=(before, silent)))["Disconnect"].health is Health.WRONG
+    assert (
+        judged(replace(SOUND, answers=(silent, replace(before, last_at=NOW + timedelta(hours=2)))))[
+            "Disconnect"
+        ].health
+        is Health.GOOD
+    )
+    now_silent = {
+        finding.topic: finding for finding in judge_nas(Subject(NAS), SOUND, {"disconnect": silent})
+    }
+    assert now_silent["Disconnect"].health is Health.WRONG
 
 
 def test_r33_a_refusal_says_why() -> None:
