@@ -171,7 +171,7 @@ def test_r27_money_of_nobody_is_kept_apart_until_an_operator_assigns_it(
         payment = deliver(session, notice("QK1", "25", "an"), now).payment
         assert (payment.state, payment.customer_id) == ("unmatched", None)
         assert payment.unmatched_reason == (
-            "reference 'an': nobody has this account number, user name, phone or e-mail"
+            "reference 'an': nobody has this account number, user name, phone, e-mail or MAC"
         )
         assert unmatched_payments.queue(session) == [payment]
     assert balance(books) == 0
