@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from sync_daemon.coa import closing, outbox
@@ -18,6 +18,7 @@ from sync_daemon.coa.serving import ServingSettings
 from sync_daemon.coa.verdicts import AddressedRequest, address_request, attempt_record, failed_record
 from sync_daemon.coa.watched import WatchedConnection
 
+BEGUN_AT_ONCE = 25
 CONTENTION_SECONDS = 0.05  # another worker is just taking what is due; look again, but do not spin
 
 QUIET_STATES = ("acked", "confirmed", "gone", "superseded")
@@ -38,6 +39,7 @@ class Desk:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._backlog: Counter[IpAddress] = Counter()
         self._unwritten: list[AttemptRecord] = []
+        self._beginning: asyncio.Task[None] | None = None
         self._health = NasHealth()
         self._awaits_accounting = True  # what another daemon left may await it too
         self._renew_at = 0.0
@@ -48,8 +50,13 @@ class Desk:
 
     @property
     def busy(self) -> bool:
-        """Whether requests are in flight."""
-        return bool(self._tasks)
+        """Whether requests are in flight, or about to be."""
+        return bool(self._tasks) or (self._beginning is not None and not self._beginning.done())
+
+    @property
+    def unwritten(self) -> int:
+        """How many results are not in the database yet."""
+        return len(self._unwritten)
 
     async def catch_up(self, database: WatchedConnection) -> None:
         """After a new connection: write and renew before anything is taken, or we would take our own rows again."""
@@ -65,9 +72,21 @@ class Desk:
             return False
         targets = await database.run(find_nases, {row.nas_address for row in rows})
         self._health.learn(targets)
-        for row in rows:
-            self._begin(row, targets.get(row.nas_address))
+        await self._all_begun()
+        self._beginning = asyncio.create_task(self._begin_all(rows, targets))
         return len(rows) == batch
+
+    async def _begin_all(self, rows: Sequence[DueRequest], targets: Mapping[IpAddress, NasTarget]) -> None:
+        """Begin what was taken, while more is being taken."""
+        for number, row in enumerate(rows):
+            self._begin(row, targets.get(row.nas_address))
+            if number % BEGUN_AT_ONCE == BEGUN_AT_ONCE - 1:
+                await asyncio.sleep(0)  # let answers be read, or they seem to come late
+
+    async def _all_begun(self) -> None:
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None:
+            await beginning
 
     async def write(self, database: WatchedConnection) -> None:
         """Write all results there are; those that could not be written stay."""
@@ -75,6 +94,7 @@ class Desk:
         if records:
             await database.run(outbox.record_results, records)
             del self._unwritten[: len(records)]
+            self._awaits_accounting |= any(record.state == "acked" for record in records)
         marks = self._health.changes()
         if marks:
             await database.run(closing.mark_nases, marks)
@@ -128,6 +148,7 @@ class Desk:
     async def abandon(self) -> None:
         """End all exchanges now; what is held stays held until it is put back or its lease ends."""
         self._client.hold()
+        await self._all_begun()
         tasks = tuple(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -186,7 +207,6 @@ class Desk:
         exchange: Exchange | None = None,
     ) -> None:
         self._unwritten.append(record)
-        self._awaits_accounting |= record.state == "acked"
         if nas is not None:
             self._health.note(due, record, nas)
         self._on_result()

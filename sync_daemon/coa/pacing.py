@@ -13,7 +13,7 @@ class PacingSettings:
     """Bounds of the window and the pace. Answers this much slower than the quickest one slow us down like a loss."""
 
     initial_window: int = 32
-    least_window: int = 2
+    least_window: int = 4
     largest_window: int = 256
     requests_per_second: float = 200.0
     burst: int = 32

@@ -18,6 +18,7 @@ class ServingSettings:
     stop_check_seconds: float = 0.1
     stop_database_seconds: float = 1.0  # after the grace, for writing; then a hanging database is left behind
     batch: int = 500
+    most_unwritten: int = 2_000
     nas_backlog: int = 400
     reconnect_initial_seconds: float = 0.2
     reconnect_maximum_seconds: float = 5.0

@@ -16,7 +16,7 @@ class RetransmissionTiming:
     maximum_transmissions: int = 5
     maximum_duration_seconds: float = 30.0
     jitter: float = 0.1
-    least_interval_seconds: float = 0.5
+    least_interval_seconds: float = 0.4
 
     def first_interval_seconds(self, answer_seconds: float | None, randomness: float) -> float:
         """Return how long to wait after the first transmission to a NAS that is to answer in this time, None: unknown."""

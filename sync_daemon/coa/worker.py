@@ -104,10 +104,14 @@ class OutboxServer:
             database.close()
 
     async def _turn(self, database: WatchedConnection) -> None:
-        """Take, write and renew once, then wait for news: a NOTIFY, an answer, a due row, the end."""
+        """Take, write and renew once, then wait for news: a NOTIFY, an answer, a due row, the end.
+
+        While more is due, sending goes before writing: what is known is not lost by waiting, only by our death.
+        """
         self._wake.clear()
         more_are_due = await self._desk.take(database)
-        await self._desk.write(database)
+        if not more_are_due or self._desk.unwritten >= self._settings.most_unwritten:
+            await self._desk.write(database)
         await self._desk.renew_if_due(database)
         await self._desk.watch_if_due(database)
         self._desk.report_ignored()

@@ -318,7 +318,7 @@ def test_an_attribute_that_cannot_be_encoded_is_named_and_nothing_is_sent(name: 
 
 
 def test_what_a_quick_nas_does_not_answer_is_sent_again_before_rfc_5080s_two_seconds() -> None:
-    """Given two requests at once, when one is answered quickly, then the other is taken for lost after half a second."""
+    """Given two requests at once, when one is answered quickly, then the other is taken for lost after 0.4 s."""
     timing = RetransmissionTiming()
     with FakeNas() as nas:
         heard: list[bytes] = []

@@ -34,4 +34,4 @@ def test_jitter_stays_within_its_bounds(randomness: float, count: int) -> None:
 def test_a_nas_known_to_be_quick_is_asked_again_sooner_but_not_at_once() -> None:
     timing = RetransmissionTiming()
     firsts = [timing.first_interval_seconds(seconds, MIDDLE) for seconds in (0.001, 0.8, 1.6, 9.0)]
-    assert firsts == [0.5, 0.8, 1.6, 2.0]
+    assert firsts == [0.4, 0.8, 1.6, 2.0]
