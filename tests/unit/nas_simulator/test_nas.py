@@ -23,6 +23,7 @@ from nas_simulator import (
     NasStatus,
     NoAnswer,
     Rejected,
+    Retransmission,
     SimulatedNas,
     Usage,
     mac_address,
@@ -381,7 +382,8 @@ def test_nobody_there_is_no_answer_and_soon() -> None:
 
 def test_more_than_256_logins_at_once_wait_for_an_identifier() -> None:
     async def test() -> None:
-        async with responding(accept()) as server, SimulatedNas(server.settings()) as nas:
+        patient = {"retransmission": Retransmission()}
+        async with responding(accept()) as server, SimulatedNas(server.settings(**patient)) as nas:
             outcomes = await asyncio.gather(*(nas.login(f"user-{n}", "secret") for n in range(300)))
             assert all(isinstance(outcome, Accepted) for outcome in outcomes)
             assert len(nas.live_sessions) == 300
