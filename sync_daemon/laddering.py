@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 
-from herotill.grants import Grant, burn_order
+from herotill.grants import Grant, burn_order, grant_ends_at
 from herotill.live_change import LiveChange, Purpose, changed_service, is_slower
 from herotill.reply import Reply
 from herotill.service import full_service, percent_now, reply_now, without_limits
@@ -56,6 +56,14 @@ def service_of(grants: Iterable[Grant], now: datetime) -> Service:
     """Return the service of an account now."""
     known = list(grants)
     return Service(percent_now(known, now), reply_now(known, now), bool(burn_order(known, now)))
+
+
+def service_before_expiry(grants: Iterable[Grant], now: datetime) -> Service:
+    """Return the service in the last instant before the first of the clocks that have run out by `now`."""
+    known = list(grants)
+    ends = [grant_ends_at(grant, now) for grant in known if grant.ended_at is None]
+    due = [end for end in ends if end is not None and end <= now]
+    return service_of(known, min(due) - timedelta(microseconds=1) if due else now)
 
 
 def steps_since(cursor: Cursor, usernames: Iterable[str]) -> dict[str, tuple[int, datetime]]:

@@ -24,8 +24,9 @@ from herotill.grants import with_end_written
 from sync_daemon.chores import Chores
 from sync_daemon.database import billing_engine, connect, radius_url
 from sync_daemon.grant_rows import write_ended
+from sync_daemon.laddering import changes_of_step, service_before_expiry, service_of
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
-from sync_daemon.outbox import request_cuts
+from sync_daemon.outbox import request_changes, request_cuts
 from sync_daemon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ def _expire_accounts(cursor: Cursor, usernames: Sequence[str], now: datetime) ->
         write_ended(cursor, grants)
         if account.kind is not None:
             live = [session for session in sessions if session.username == account.username]
+            before = service_before_expiry(account.grants.values(), now)
+            request_changes(cursor, changes_of_step(before, service_of(grants, now), live, now), now)
             request_cuts(cursor, cuts_at_end(account.kind, grants, live, now), now)
     cursor.execute(NOTIFY_ACCOUNTS, (sorted(accounts),))
 

@@ -14,6 +14,7 @@ from rlm_herotill.settings import Fdatasync
 from sync_daemon import database
 from sync_daemon.live_sessions import review_sessions
 from sync_daemon.meter.worker import Meter
+from sync_daemon.schedule import expire_grants
 from sync_daemon.settings import Settings
 
 NAS = "192.0.2.1"
@@ -184,6 +185,15 @@ def test_r16_the_next_grants_rates_are_told_when_the_first_is_used_up(isp: Isp) 
     isp.give("purchase:1", ladder="")
     isp.give("purchase:2", priority=200, download_bits_per_second=5_000_000, ladder="")
     isp.reports(("1", 1100))
+    assert isp.requests() == [("coa", "restrict", "ladder", "pending", "1000000/5000000")]
+
+
+def test_r16_the_next_grants_rates_are_told_when_the_first_expires(isp: Isp) -> None:
+    isp.give("purchase:1", ladder="")
+    isp.give("purchase:2", priority=200, download_bits_per_second=5_000_000, ladder="")
+    isp.reports(("1", 100))
+    isp.do("UPDATE radius.entitlement SET expires_at = now() WHERE external_key = 'purchase:1'")
+    assert expire_grants(isp.connection, datetime.now(UTC)) == 1
     assert isp.requests() == [("coa", "restrict", "ladder", "pending", "1000000/5000000")]
 
 
