@@ -3,12 +3,17 @@
 import threading
 from collections.abc import Callable
 
-from sync_daemon import meter, schedule
+from sync_daemon import live_sessions, meter, schedule
 from sync_daemon.coa import worker as coa
 from sync_daemon.settings import Settings
 
 Run = Callable[[Settings, threading.Event], None]
-ALL: dict[str, Run] = {"meter": meter.run, "coa": coa.run, "schedule": schedule.run}
+ALL: dict[str, Run] = {
+    "meter": meter.run,
+    "coa": coa.run,
+    "live": live_sessions.run,
+    "schedule": schedule.run,
+}
 STOP_SECONDS = 15.0
 
 
