@@ -106,7 +106,7 @@ def _follow_reviews(settings: Settings, stop: threading.Event) -> None:
         with listening.cursor() as cursor:
             cursor.execute("LISTEN herotill_review")
         while not stop.is_set():
-            while review_sessions(working, datetime.now(UTC)):
+            while not stop.is_set() and review_sessions(working, datetime.now(UTC)):
                 pass
             _wait(listening, stop)
     finally:

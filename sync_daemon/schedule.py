@@ -133,9 +133,9 @@ def _keep_time(settings: Settings, stop: threading.Event) -> None:
         with listening.cursor() as cursor:
             cursor.execute("LISTEN herotill_account; LISTEN herotill_event")
         while not stop.is_set():
-            while expire_grants(working, datetime.now(UTC)):
+            while not stop.is_set() and expire_grants(working, datetime.now(UTC)):
                 pass
-            while _keep_books(engine):
+            while not stop.is_set() and _keep_books(engine):
                 pass
             _wait(listening, working, stop)
     finally:

@@ -62,6 +62,7 @@ class Settings:
     import_directory: Path | None
     import_group: str | None
     metrics_port: int
+    worker_silence_seconds: int
 
     @property
     def embedded(self) -> bool:
@@ -165,6 +166,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "import_directory": None,
         "import_group": None,
         "metrics_port": 9812,
+        "worker_silence_seconds": 120,
     }
 
 
@@ -310,6 +312,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "import_directory": _directory,
     "import_group": _text,
     "metrics_port": _port,
+    "worker_silence_seconds": _seconds,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover

@@ -24,7 +24,8 @@ def serve(application: Application, only: str | None, log_format: str) -> None:
 
     SIGHUP, or a change of the settings file, makes it read the settings again.
     """
-    from sync_daemon.supervisor import Supervisor, chosen_workers  # noqa: PLC0415 - slow
+    from sync_daemon.supervision.roster import chosen_workers  # noqa: PLC0415 - slow
+    from sync_daemon.supervision.supervisor import Supervisor  # noqa: PLC0415
 
     names = chosen_workers(only)
     choose_format(log_format)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sync_daemon.settings import FILE_NAME, new_class_secret, render_settings, write_private
-from sync_daemon.supervisor import WORKERS
+from sync_daemon.supervision.roster import WORKERS
 
 DEADLINE_SECONDS = 20.0
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,6 +82,25 @@ def test_a_killed_worker_is_started_again_and_the_others_are_left_alone(daemon: 
     daemon.await_(lambda: len(daemon.pids("coa")) == 2)
     assert len(daemon.pids("schedule")) == 1
     assert _lives(daemon.pids("schedule")[0])
+
+
+def test_a_worker_that_hangs_is_killed_and_started_again_and_the_others_are_left_alone(
+    state: Path, tmp_path: Path
+) -> None:
+    with (state / FILE_NAME).open("a") as settings:
+        settings.write("worker_silence_seconds: 5\n")
+    with serving(state, tmp_path / "serve.log", {}, "schedule,coa") as daemon:
+        daemon.await_(lambda: len(daemon.pids("schedule")) == 1 and len(daemon.pids("coa")) == 1)
+
+        os.kill(daemon.pids("coa")[0], signal.SIGSTOP)
+
+        daemon.await_(lambda: len(daemon.pids("coa")) == 2)
+        lines = [line for line in daemon.log_path.read_text().splitlines() if "no sign of life" in line]
+        assert len(lines) == 1
+        assert "coa has given no sign of life" in lines[0]
+        assert not _lives(daemon.pids("coa")[0])
+        assert len(daemon.pids("schedule")) == 1
+        assert _lives(daemon.pids("schedule")[0])
 
 
 def test_workers_do_not_outlive_a_killed_supervisor(daemon: Daemon) -> None:

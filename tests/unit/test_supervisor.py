@@ -1,9 +1,12 @@
 import importlib
+import multiprocessing
+import time
 
 import pytest
 
 from herotill.errors import InvalidValue
-from sync_daemon.supervisor import LONGEST_PAUSE_SECONDS, WORKERS, chosen_workers, pause_seconds
+from sync_daemon.supervision.roster import WORKERS, chosen_workers, longest_silence_seconds
+from sync_daemon.supervision.worker_process import LONGEST_PAUSE_SECONDS, WorkerProcess, pause_seconds
 
 
 def test_pauses_double_up_to_a_limit() -> None:
@@ -25,3 +28,15 @@ def test_what_is_no_worker_is_named(only: str) -> None:
 @pytest.mark.parametrize("module", WORKERS.values())
 def test_every_worker_can_run(module: str) -> None:
     assert callable(importlib.import_module(module).run)
+
+
+def test_workers_that_do_much_at_once_are_given_longer() -> None:
+    assert longest_silence_seconds("coa", 120) == 120
+    assert longest_silence_seconds("billing", 120) == 1200
+
+
+@pytest.mark.parametrize(("killed_seconds_ago", "is_stuck"), [(None, False), (1, False), (60, True)])
+def test_what_was_killed_and_does_not_go_is_stuck(killed_seconds_ago: int | None, is_stuck: bool) -> None:
+    process = multiprocessing.get_context("spawn").Process()
+    killed_at = None if killed_seconds_ago is None else time.monotonic() - killed_seconds_ago
+    assert WorkerProcess("coa", process, killed_at=killed_at).is_stuck is is_stuck
