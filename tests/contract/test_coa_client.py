@@ -248,9 +248,7 @@ def test_a_nas_is_never_given_more_than_its_window() -> None:
             exchanges = await asyncio.gather(*waiting)
             assert [exchange.outcome for exchange in exchanges] == [Ack()] * 5
 
-        with_client(
-            scenario, PATIENT, pacing=PacingSettings(initial_window=2, least_window=2, largest_window=2)
-        )
+        with_client(scenario, PATIENT, pacing=PacingSettings(initial_window=2, largest_window=2))
 
 
 def test_identifiers_are_not_used_twice_towards_one_nas_but_more_ports_are_taken() -> None:
