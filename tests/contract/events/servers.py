@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from cryptography import x509
@@ -82,7 +83,7 @@ def http_server() -> Iterator[HttpServer]:
 @contextmanager
 def mail_server(certificate: Path | None = None) -> Iterator[MailServer]:
     """Run a mail server on a free port; with a certificate it offers STARTTLS, and logins only then."""
-    told = MailServer(host="localhost")
+    told = MailServer(host="127.0.0.1")
     tls = None
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -174,7 +175,7 @@ class _Conversation:
 
 
 def make_certificate(path: Path) -> Path:
-    """Write a key and a certificate for localhost that signs itself."""
+    """Write a key and a certificate that signs itself, for localhost by address: a bare machine may not know the name."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -186,7 +187,9 @@ def make_certificate(path: Path) -> Path:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

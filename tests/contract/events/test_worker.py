@@ -121,7 +121,7 @@ def test_a_worker_killed_while_it_mails_mails_again(
             go_on.wait(DEADLINE_SECONDS)
 
         server.before_answer = hold_the_first
-        where = {"type": "smtp", "host": "localhost", "port": server.port, "security": "none"}
+        where = {"type": "smtp", "host": server.host, "port": server.port, "security": "none"}
         with _daemon(state, mail=where | {"sender": "no-reply@isp.example", "timeout_seconds": 60}) as daemon:
             emit_event("notice.usage", "notice:1:80", payload, customer_id)
             assert has_it.wait(DEADLINE_SECONDS)
