@@ -42,7 +42,7 @@ STOCK_HISTORY = f"""
     SELECT to_hex(i), md5('history' || i), {_USERNAME}, '127.0.0.1', 'wlan1', 'Wireless-802.11', at, at + '60 s',
            at + '60 s', 60, 'RADIUS', 1000000, 9000000, 'hotspot1', {_MAC}, 'User-Request', 'Login-User',
            '10.0.0.1'::inet + n
-    FROM (SELECT i, i %% %d AS n, now() - i * interval '365 days' / %d AS at
+    FROM (SELECT i, i %% %d AS n, now() - interval '365 days' * (i::float8 / %d) AS at
           FROM generate_series(1, %d) i) history
 """
 # Ours: the same accounts with a quota of octets and an end, a rate and a limit of devices.
@@ -72,7 +72,7 @@ OUR_HISTORY = f"""
     SELECT md5('history' || i), md5('key' || i), {_USERNAME}, '127.0.0.1', 'MikroTik', 'wlan1', 'Wireless-802.11',
            to_hex(i), {_MAC}, 'hotspot1', '10.0.0.1'::inet + n, 'Login-User', at, at + '60 s', at + '60 s',
            'User-Request', 60, 1000000, 9000000
-    FROM (SELECT i, i %% %d AS n, now() - i * interval '365 days' / %d AS at
+    FROM (SELECT i, i %% %d AS n, now() - interval '365 days' * (i::float8 / %d) AS at
           FROM generate_series(1, %d) i) history
 """
 BEST_INDEX = "CREATE INDEX radacct_counter ON radacct (UserName) INCLUDE (AcctSessionTime)"
