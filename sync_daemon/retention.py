@@ -43,6 +43,7 @@ DELETIONS = {
     "quarantine": (
         _BY_KEY.format(table="radius.accounting_quarantine", key="quarantine_id", time="quarantined_at"),
     ),
+    "drift": (_BY_KEY.format(table="radius.drift", key="drift_id", time="mended_at"),),
 }
 
 

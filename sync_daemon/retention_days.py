@@ -12,6 +12,7 @@ class RetentionDays:
 
     `logins`: outcomes of logins (login_outcome, radpostauth). `disconnects`: finished requests to
     routers and their attempts. `events`: events every sink has taken. `quarantine`: accounting records nobody understood.
+    `drift`: rows found otherwise than the books say, and mended.
     `sessions`: closed sessions in radacct, before they go to the archive. `archive`: sessions there, in whole months.
     """
 
@@ -21,6 +22,7 @@ class RetentionDays:
     quarantine: int | None = 30
     sessions: int | None = 90
     archive: int | None = 730
+    drift: int | None = 90
 
 
 def read_retention(key: str, value: object) -> RetentionDays:

@@ -198,6 +198,8 @@ AGED = """
         SELECT coa_request_id, 1, 'p', 'd', 1, %(at)s, 1, 'ack' FROM radius.coa_request WHERE request_key = %(key)s;
     INSERT INTO radius.accounting_quarantine (node, segment, segment_offset, quarantined_at, reason, record)
         VALUES ('n', %(key)s, 0, %(at)s, 'r', 'x');
+    INSERT INTO radius.drift (relation, name, item, why, mended_at, mended_by)
+        VALUES ('radcheck', 'anna', 'Cleartext-Password', 'w', %(at)s, 'daemon');
     INSERT INTO billing.event (event_key, kind, payload, occurred_at, dispatched_at)
         VALUES (%(key)s, 'topup', '{}', %(at)s, %(at)s), ('dead ' || %(key)s, 'topup', '{}', %(at)s, %(at)s);
     INSERT INTO billing.event_delivery (event_id, sink, state, next_attempt_at, finished_at)
@@ -207,7 +209,8 @@ AGED = """
 KEPT = """
     SELECT (SELECT count(*) FROM radius.login_outcome), (SELECT count(*) FROM radius.radpostauth),
            (SELECT count(*) FROM radius.coa_request), (SELECT count(*) FROM radius.coa_attempt),
-           (SELECT count(*) FROM radius.accounting_quarantine), (SELECT count(*) FROM billing.event)
+           (SELECT count(*) FROM radius.accounting_quarantine), (SELECT count(*) FROM radius.drift),
+           (SELECT count(*) FROM billing.event)
 """
 
 
@@ -218,12 +221,19 @@ def test_r36_what_is_past_its_time_is_deleted_and_what_was_not_delivered_stays(s
         for key, days in (("old", 12), ("new", 8)):
             cursor.execute(AGED, {"key": key, "at": now - timedelta(days=days)})
     radius, books = database.connect(url, "test"), database.connect(url, "test")
-    kept = RetentionDays(logins=10, disconnects=10, events=10, quarantine=10)
+    kept = RetentionDays(logins=10, disconnects=10, events=10, quarantine=10, drift=10)
 
     deleted = list(delete_old(radius, books, kept, now))
 
-    assert [name for name, _ in deleted] == ["logins", "logins", "disconnects", "events", "quarantine"]
-    assert ask(settings, KEPT) == [(1, 1, 1, 1, 1, 3)]
-    assert list(delete_old(radius, books, RetentionDays(None, None, None, None), now)) == []
+    assert [name for name, _ in deleted] == [
+        "logins",
+        "logins",
+        "disconnects",
+        "events",
+        "quarantine",
+        "drift",
+    ]
+    assert ask(settings, KEPT) == [(1, 1, 1, 1, 1, 1, 3)]
+    assert list(delete_old(radius, books, RetentionDays(None, None, None, None, drift=None), now)) == []
     radius.close()
     books.close()
