@@ -1,5 +1,7 @@
 """The worker `reconcile`: what changes is in RADIUS at once, in one database or two, and too much at once waits."""
 
+import os
+import signal
 import statistics
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from sync_daemon.settings import (
 )
 from tests.conftest import TEMPLATE, RunHerotill
 from tests.contract.sync_setup import ask, by_hand, found_hostel, keeping, ok, until
+from tests.integration.test_serve import serving
 
 STATUS = "SELECT status FROM radius.managed_account WHERE username = %s"
 ONLINE = """
@@ -43,25 +46,63 @@ def test_r30_an_edit_by_hand_is_mended_while_it_is_made(
     assert ask(database_url, "SELECT name, mended_by FROM radius.drift") == [("ann", "daemon")]
 
 
-def test_r30_a_change_of_the_books_by_sql_reaches_radius_and_sessions_within_100_ms_at_the_median(
+def test_r30_a_change_of_the_books_by_sql_reaches_radius_and_sessions_without_being_waited_for(
     run_herotill: RunHerotill, settings: Settings, database_url: str
 ) -> None:
+    """The claim is 100 ms at the median; benchmarks/claims/reconcile.py measures it, on a machine that is not busy."""
     found_hostel(run_herotill, "ann")
     ask(database_url, ONLINE)
-    seconds = []
     with keeping(settings):
-        for number in range(20):
-            disabled = number % 2 == 0
-            wanted = "disabled" if disabled else "active"
-            value = "now()" if disabled else "NULL"
-            by_hand(database_url, f"UPDATE billing.account SET disabled_at = {value}")
-            began = time.perf_counter()
-            until(lambda wanted=wanted: ask(database_url, STATUS, "ann") == [(wanted,)], wanted)  # type: ignore[misc]
-            seconds.append(time.perf_counter() - began)
-    # Busy machines: what is measured is the claim of benchmarks/claims/reconcile.py; this only sees that nobody polls.
-    assert statistics.median(seconds) < 0.5
+        seconds = [_seconds_until_taken(database_url, number % 2 == 0) for number in range(40)]
+    # On a busy machine too only a worker that is told keeps this: the next full pass is an hour away.
+    assert statistics.median(seconds) <= 1.0, sorted(seconds)
     (cuts,) = ask(database_url, "SELECT count(*) FROM radius.coa_request WHERE action = 'disconnect'")
-    assert cuts == (10,)
+    assert cuts == (20,)
+
+
+def _seconds_until_taken(url: str, disabled: bool) -> float:
+    wanted = "disabled" if disabled else "active"
+    by_hand(url, f"UPDATE billing.account SET disabled_at = {'now()' if disabled else 'NULL'}")
+    began = time.perf_counter()
+    until(lambda: ask(url, STATUS, "ann") == [(wanted,)], wanted)
+    return time.perf_counter() - began
+
+
+PASSES = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'herotill reconcile pass'"
+LOCK_HOLDERS = """
+    SELECT coalesce(array_agg(pid), '{}') FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND application_name = 'herotill reconcile lock'
+"""
+
+
+def test_r30_two_daemons_pass_in_turn_and_one_that_dies_gives_the_pass_to_the_other(
+    run_herotill: RunHerotill, settings: Settings, state: Path, database_url: str, tmp_path: Path
+) -> None:
+    found_hostel(run_herotill, "ann")
+    (password,) = ask(database_url, "SELECT value FROM radius.radcheck WHERE username = 'ann'")
+    holder = database.connect(database_url, "test", autocommit=True)
+    with (state / FILE_NAME).open("a") as file:
+        file.write("sync_pass_seconds: 1\n")
+    with holder.cursor() as cursor, serving(state, tmp_path / "first.log", {}, "reconcile") as first:
+        # given a daemon that hangs in the middle of a pass, holding the lock
+        cursor.execute("BEGIN; LOCK TABLE radius.radcheck IN ACCESS EXCLUSIVE MODE")
+        until(lambda: ask(database_url, LOCK_HOLDERS) != [([],)], "the first passes")
+        (held_by,) = ask(database_url, LOCK_HOLDERS)
+        with serving(state, tmp_path / "second.log", {}, "reconcile") as second:
+            until(lambda: ask(database_url, PASSES) == [(2,)], "the second is there")
+            seen = {str(ask(database_url, LOCK_HOLDERS)) for _ in range(20)}
+            assert seen == {str([held_by])}
+            # when it is killed, and what only a pass finds is there to be mended
+            for pid in (*first.pids("reconcile"), first.process.pid):
+                os.kill(pid, signal.SIGKILL)
+            cursor.execute(
+                "SET LOCAL herotill.writer = 'herotill'; UPDATE radius.radcheck SET value = 'x'; COMMIT"
+            )
+            # then the other finds it
+            secret = "SELECT value FROM radius.radcheck WHERE username = 'ann'"
+            until(lambda: ask(database_url, secret) == [password], second.log_path.read_text())
+    holder.close()
+    assert ask(database_url, "SELECT count(*)::int FROM radius.drift") == [(1,)]
 
 
 def test_r30_too_many_at_once_wait_for_an_operator(
