@@ -9,7 +9,7 @@ Whatever else goes wrong (a database that does not answer, a full disk) is one l
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -46,6 +46,7 @@ class Supervisor:
     _database_was_started: bool = False
     _database_due_at: float = 0.0
     _is_ready: bool = False
+    _said: str = ""
     _turned_at: float = field(default_factory=time.monotonic)
     _manager: ServiceManager = field(default_factory=ServiceManager)
     _workers: list[WorkerProcess] = field(init=False)
@@ -135,12 +136,14 @@ class Supervisor:
             worker.kill_if_overdue()
 
     def _tell_how_it_is(self) -> None:
-        """Tell systemd when all workers run, and give it a sign of life unless one cannot even be killed."""
-        running = [worker for worker in self._workers if worker.process is not None]
-        if not self._is_ready and len(running) == len(self._workers):
-            self._is_ready = all(worker.must_end_by is None for worker in running)
-            if self._is_ready:
-                self._manager.tell_ready(f"working: {', '.join(worker.name for worker in running)}")
+        """Tell systemd when all workers are at work, and give it a sign of life unless one cannot even be killed."""
+        said = _how_they_are(self._workers)
+        if not self._is_ready and all(worker.has_begun for worker in self._workers):
+            self._is_ready = True
+            self._manager.tell_ready(said)
+        elif self._is_ready and said != self._said:
+            self._manager.tell_status(said)
+        self._said = said
         if not any(worker.is_stuck for worker in self._workers):
             self._manager.tell_alive()
 
@@ -149,7 +152,14 @@ class Supervisor:
         moments = [worker.start_at for worker in self._workers if worker.process is None]
         moments += [] if self._reload_at is None or self.config_path is None else [self._reload_at]
         seconds = [moment - time.monotonic() for moment in moments]
-        wait([*sentinels, self._wake_reader], timeout=max(0.0, min([*seconds, self._longest_wait_seconds()])))
+        # While systemd waits to hear that we are ready, every first sign of life is news.
+        beats = (
+            [] if self._is_ready else [worker.beats for worker in self._workers if worker.beats is not None]
+        )
+        wait(
+            [*sentinels, *beats, self._wake_reader],
+            timeout=max(0.0, min([*seconds, self._longest_wait_seconds()])),
+        )
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
 
@@ -190,3 +200,12 @@ class Supervisor:
                 process.join()
             process.close()
         log.info("all workers have ended")
+
+
+def _how_they_are(workers: Sequence[WorkerProcess]) -> str:
+    """Say in one line which workers work and which do not."""
+    groups = {
+        "working": [worker.name for worker in workers if worker.is_at_work],
+        "not working": [worker.name for worker in workers if not worker.is_at_work],
+    }
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names)

@@ -39,7 +39,8 @@ class WorkerProcess:
     failures: int = 0
     started_at: float = 0.0
     start_at: float = 0.0
-    heard_at: float = 0.0
+    was_heard: bool = False
+    silent_since: float = 0.0  # as far as we can know
     longest_silence_seconds: float = float("inf")
     must_end_by: float | None = None  # it was asked to end, to begin anew
     killed_at: float | None = None
@@ -54,7 +55,8 @@ class WorkerProcess:
         )
         self.process.start()
         writer.close()
-        self.started_at = self.heard_at = time.monotonic()
+        self.was_heard = False
+        self.started_at = self.silent_since = time.monotonic()
         self.longest_silence_seconds = longest_silence_seconds(self.name, settings.worker_silence_seconds)
         log.info("started %s (pid %s)", self.name, self.process.pid)
 
@@ -70,13 +72,13 @@ class WorkerProcess:
         try:
             while self.beats is not None and self.beats.poll():
                 self.beats.recv_bytes()
-                self.heard_at = time.monotonic()
+                self.was_heard, self.silent_since = True, time.monotonic()
         except (EOFError, OSError):  # it has ended
             return
 
     def forgive_silence(self) -> None:
         """Begin to count anew: we were not there to hear it."""
-        self.heard_at = time.monotonic()
+        self.silent_since = time.monotonic()
 
     def kill_if_overdue(self) -> None:
         """Kill what was asked to end and does not, and what has been silent for too long."""
@@ -85,16 +87,26 @@ class WorkerProcess:
             return
         if self.must_end_by is not None and now > self.must_end_by:
             log.error("%s did not end within %.0f s and is killed", self.name, DRAIN_SECONDS)
-        elif now - self.heard_at > self.longest_silence_seconds:
+        elif now - self.silent_since > self.longest_silence_seconds:
             log.error(
                 "%s has given no sign of life for %.0f s and is killed (worker_silence_seconds)",
                 self.name,
-                now - self.heard_at,
+                now - self.silent_since,
             )
         else:
             return
         self.killed_at = now
         self.process.kill()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is at work, or has failed, which is no reason for the others to wait for it."""
+        return self.is_at_work or (self.must_end_by is None and self.failures > 0)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has given a sign of life, and was not asked to end since."""
+        return self.process is not None and self.must_end_by is None and self.was_heard
 
     @property
     def is_stuck(self) -> bool:

@@ -149,6 +149,10 @@ def test_systemd_is_told_of_every_turn(state: Path, tmp_path: Path) -> None:
     with serving(state, tmp_path / "serve.log", environment, "schedule") as daemon:
         daemon.await_(lambda: hears("READY=1"))
         daemon.await_(lambda: hears("WATCHDOG=1"))
+        os.kill(daemon.pids("schedule")[0], signal.SIGKILL)
+        daemon.await_(lambda: hears("STATUS=not working: schedule"))
+        heard.clear()
+        daemon.await_(lambda: hears("STATUS=working: schedule"))
         heard.clear()
         daemon.process.send_signal(signal.SIGHUP)
         daemon.await_(lambda: hears("RELOADING=1\nMONOTONIC_USEC="))
