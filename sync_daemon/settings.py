@@ -62,6 +62,7 @@ class Settings:
     import_directory: Path | None
     import_group: str | None
     metrics_port: int
+    metrics_address: str
     worker_silence_seconds: int
 
     @property
@@ -166,6 +167,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "import_directory": None,
         "import_group": None,
         "metrics_port": 9812,
+        "metrics_address": "127.0.0.1",
         "worker_silence_seconds": 120,
     }
 
@@ -312,6 +314,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "import_directory": _directory,
     "import_group": _text,
     "metrics_port": _port,
+    "metrics_address": _address,
     "worker_silence_seconds": _seconds,
 }
 

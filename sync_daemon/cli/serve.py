@@ -10,6 +10,7 @@ from sync_daemon.logs import ENVIRONMENT, FORMATS, choose_format, configure_logg
 
 @click.command()
 @click.option("--only", metavar="WORKER[,...]", help="Run only these workers, such as meter,coa.")
+@click.option("--without", metavar="WORKER[,...]", help="Run all workers but these.")
 @click.option(
     "--log-format",
     type=click.Choice(FORMATS),
@@ -19,7 +20,7 @@ from sync_daemon.logs import ENVIRONMENT, FORMATS, choose_format, configure_logg
     help=f"Lines for people, or a JSON object each (or {ENVIRONMENT}).",
 )
 @pass_application
-def serve(application: Application, only: str | None, log_format: str) -> None:
+def serve(application: Application, only: str | None, without: str | None, log_format: str) -> None:
     """Run the daemon until SIGTERM or Ctrl-C: each worker in a process of its own.
 
     SIGHUP, or a change of the settings file, makes it read the settings again.
@@ -27,7 +28,7 @@ def serve(application: Application, only: str | None, log_format: str) -> None:
     from sync_daemon.supervision.roster import chosen_workers  # noqa: PLC0415 - slow
     from sync_daemon.supervision.supervisor import Supervisor  # noqa: PLC0415
 
-    names = chosen_workers(only)
+    names = chosen_workers(only, without)
     choose_format(log_format)
     configure_logging()
     supervisor = Supervisor(application.settings, names, application.config_path)

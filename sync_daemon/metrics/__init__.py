@@ -1,4 +1,4 @@
-"""The worker `metrics`: `/metrics` for Prometheus, `/healthz` and `/readyz`, on the loopback alone.
+"""The worker `metrics`: `/metrics` for Prometheus, `/healthz` and `/readyz`, on the loopback unless told otherwise.
 
 Nothing is collected in between: the databases and the journal are asked when somebody scrapes. A port that is taken, or a
 database that does not answer, ends nothing: the first is tried again, the second is what the metrics then say.
@@ -16,7 +16,6 @@ from sync_daemon.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 RETRY_SECONDS = 15.0
 _TEXT = "text/plain; charset=utf-8"
 
@@ -36,14 +35,14 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 class MetricsServer(ThreadingHTTPServer):
-    """Answers on the loopback; `port` 0 is any that is free."""
+    """Answers on `metrics_address`; `port` 0 is any that is free."""
 
     daemon_threads = True
 
     def __init__(self, settings: Settings, port: int) -> None:
         """Bind the port. Raises OSError."""
         self.gathering = Gathering(settings)
-        super().__init__((LOOPBACK, port), _Answering)
+        super().__init__((settings.metrics_address, port), _Answering)
 
     def serve_until(self, stop: threading.Event) -> None:
         """Answer until `stop`."""

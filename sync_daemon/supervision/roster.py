@@ -19,14 +19,21 @@ _DO_MUCH_AT_ONCE = frozenset({"reconcile", "billing", "events", "watch"})
 """A million accounts compared, a month billed, a large file imported, a sink that takes its time: one thing that lasts."""
 
 
-def chosen_workers(only: str | None) -> tuple[str, ...]:
-    """Read `--only coa,meter`. Raises InvalidValue naming what is no worker."""
-    if only is None:
-        return tuple(WORKERS)
-    names = tuple(dict.fromkeys(name.strip() for name in only.split(",")))
+def chosen_workers(only: str | None, without: str | None = None) -> tuple[str, ...]:
+    """Read `--only coa,meter` and `--without meter`. Raises InvalidValue naming what is no worker."""
+    wanted = tuple(WORKERS) if only is None else _workers_named("only", only)
+    unwanted = () if without is None else _workers_named("without", without)
+    chosen = tuple(name for name in wanted if name not in unwanted)
+    if not chosen:
+        raise InvalidValue("without", without, "it leaves somebody to work")
+    return chosen
+
+
+def _workers_named(option: str, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
     for name in names:
         if name not in WORKERS:
-            raise InvalidValue("only", name, f"the workers are {', '.join(WORKERS)}")
+            raise InvalidValue(option, name, f"the workers are {', '.join(WORKERS)}")
     return names
 
 

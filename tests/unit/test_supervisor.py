@@ -19,6 +19,12 @@ def test_only_names_workers() -> None:
     assert chosen_workers("coa, meter,coa") == ("coa", "meter")
 
 
+def test_without_names_who_stays_away() -> None:
+    assert set(chosen_workers(None, "meter")) == set(WORKERS) - {"meter"}
+    with pytest.raises(InvalidValue, match="without"):
+        chosen_workers("meter", "meter")
+
+
 @pytest.mark.parametrize("only", ["", "coa,", "ceo"])
 def test_what_is_no_worker_is_named(only: str) -> None:
     with pytest.raises(InvalidValue, match="only"):
