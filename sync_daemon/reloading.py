@@ -43,14 +43,14 @@ def watch_file(path: Path, changed: Callable[[], None]) -> BaseObserver | None:
     return observer
 
 
-def read_again(path: Path, present: Settings) -> Settings:
-    """Return the settings as the file says now; `present` where it cannot be read or is wrong, which is reported."""
+def read_again(path: Path, state_directory: Path) -> Settings | None:
+    """Return the settings as the file says now; None where it cannot be read or is wrong, which is reported."""
     try:
-        return load_settings(path, present.state_directory)
+        return load_settings(path, state_directory)
     except (InvalidValue, Refused, OSError, UnicodeDecodeError) as error:
         log.error(
             "the settings in %s are not used, the old ones stay in force: %s",
             path,
             " ".join(str(error).split()),
         )
-        return present
+        return None

@@ -109,8 +109,8 @@ class Supervisor:
         if self._reload_at is None or self._reload_at > time.monotonic() or self.config_path is None:
             return
         is_wanted, self._reload_at, self._reload_is_wanted = self._reload_is_wanted, None, False
-        fresh = read_again(self.config_path, self.settings)
-        if fresh == self.settings and not is_wanted:
+        fresh = read_again(self.config_path, self.settings.state_directory)
+        if fresh is None or (fresh == self.settings and not is_wanted):
             return
         log.info("the settings were read again; every worker begins anew")
         self._manager.tell_reloading()

@@ -5,8 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sync_daemon.service_install import quoted
+from sync_daemon.settings import FILE_NAME, render_settings, write_private
 from tests.conftest import RunHerotill
 
 UNITS = "etc/systemd/system"
@@ -83,6 +85,23 @@ def test_systemd_understands_the_unit(run_herotill: RunHerotill, root: Path, use
         ("systemd-analyze", "verify", "--man=no", str(unit)), capture_output=True, text=True, check=False
     )
     assert "herotill.service" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.parametrize("user", ["root", "herotill"])
+def test_systemd_finds_little_an_intruder_could_do(
+    run_herotill: RunHerotill, state: Path, root: Path, user: str
+) -> None:
+    values = yaml.safe_load((state / FILE_NAME).read_text())
+    write_private(state / FILE_NAME, render_settings({"class_secret": values["class_secret"]}))  # embedded
+    run_herotill("service", "install", "--root", str(root), "--user", user)
+    units = sorted((root / UNITS).glob("*.service"))
+    assert [unit.name for unit in units] == ["herotill-database.service", "herotill.service"]
+    done = subprocess.run(
+        ("systemd-analyze", "security", "--offline=yes", "--threshold=35", "--no-pager", *map(str, units)),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-200:]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,9 @@ def test_changed_settings_are_taken_and_a_broken_file_is_not(daemon: Daemon, sta
 
     path.write_text(good + "time_zone: [Africa/Nairobi\n")
     daemon.await_(lambda: "the old ones stay in force" in daemon.log_path.read_text())
+    daemon.process.send_signal(signal.SIGHUP)  # not even when asked to
+    daemon.await_(lambda: daemon.log_path.read_text().count("the old ones stay in force") >= 2)
+    assert "read again" not in daemon.log_path.read_text()
     assert len(daemon.pids("schedule")) == len(daemon.pids("coa")) == 1
 
     write_private(path, good + "time_zone: Africa/Nairobi\n")
