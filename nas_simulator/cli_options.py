@@ -53,9 +53,11 @@ def settings_of(
 ) -> NasSettings:
     """Make settings of the shared options; `coa_port` None opens no port for dynamic authorization."""
     secret = secret_of("--secret-file", options["secret_file"], options["secret"], "RADIUS secret")
+    first, *others = options["server"]
     return NasSettings(
         secret=secret.encode(),
-        server=options["server"],
+        server=first,
+        other_servers=tuple(others),
         authentication_port=options["auth_port"],
         accounting_port=options["acct_port"],
         make=make_named(options["make"]),
@@ -71,7 +73,13 @@ def settings_of(
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PORT = click.IntRange(1, 65535)
 _SERVER_OPTIONS = (
-    click.option("--server", default="127.0.0.1", show_default=True, help="RADIUS server, IPv4 or IPv6."),
+    click.option(
+        "--server",
+        multiple=True,
+        default=["127.0.0.1"],
+        show_default=True,
+        help="RADIUS server, by address or name. Repeated: others to ask when one does not answer.",
+    ),
     click.option("--auth-port", type=_PORT, default=1812, show_default=True, help="Its access port."),
     click.option("--acct-port", type=_PORT, default=1813, show_default=True, help="Its accounting port."),
     click.option(

@@ -1,47 +1,77 @@
-"""The NAS's line to its RADIUS server: one socket for access, one for accounting.
+"""The NAS's line to its RADIUS servers: for each one socket for access, one for accounting.
 
 Owns what every request of this NAS carries (its names, Acct-Delay-Time) and how accounting is repeated. Refuses to know
 sessions.
 """
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Self
 
 from nas_simulator import wire
 from nas_simulator.credentials import Credentials
-from nas_simulator.exchange import Answer, RadiusSocket
+from nas_simulator.exchange import Answer, RadiusSocket, Retransmission
 from nas_simulator.faults import Delivery
 from nas_simulator.settings import NasSettings
-from nas_simulator.wire import Pairs
+from nas_simulator.wire import Pairs, Request
+
+
+class Servers:
+    """One kind of port of every server. Whoever answered last is asked first, the others after it in turn."""
+
+    def __init__(self, sockets: list[RadiusSocket]) -> None:
+        self.sockets = sockets
+        self._first = 0
+
+    async def ask(
+        self, build: Callable[[int], Request], retransmission: Retransmission, delivery: Delivery
+    ) -> Answer:
+        """Ask until somebody answers; every server is given all its attempts."""
+        answers: list[Answer] = []
+        first, count = self._first, len(self.sockets)
+        for turn in range(count):
+            answer = await self.sockets[(first + turn) % count].ask(build, retransmission, delivery)
+            answers.append(answer)
+            if answer.reply is not None:
+                self._first = (first + turn) % count
+                break
+        return _as_one(answers)
+
+
+def _as_one(answers: list[Answer]) -> Answer:
+    attempts = sum(answer.attempts for answer in answers)
+    return replace(
+        answers[0], reply=answers[-1].reply, attempts=attempts, elapsed_seconds=_elapsed_seconds(answers)
+    )
 
 
 class Line:
     """The open sockets; `discarded` tells why replies were not believed, or came for nobody."""
 
-    def __init__(self, settings: NasSettings, access: RadiusSocket, accounting: RadiusSocket) -> None:
+    def __init__(self, settings: NasSettings, access: Servers, accounting: Servers) -> None:
         self._settings = settings
         self._access = access
         self._accounting = accounting
 
     @classmethod
     async def opened(cls, settings: NasSettings) -> Self:
-        """Open both sockets."""
-        access = await _connected(settings, settings.authentication_port)
-        try:
-            accounting = await _connected(settings, settings.accounting_port)
-        except OSError:
-            await access.close()
-            raise
+        """Open all sockets."""
+        async with AsyncExitStack() as stack:
+            access = await _connected(settings, settings.authentication_port, stack)
+            accounting = await _connected(settings, settings.accounting_port, stack)
+            stack.pop_all()
         return cls(settings, access, accounting)
 
     async def close(self) -> None:
-        """Close both sockets."""
-        await self._access.close()
-        await self._accounting.close()
+        """Close all sockets."""
+        for socket in self._sockets:
+            await socket.close()
 
     @property
     def address(self) -> str:
         """The address our packets come from."""
-        return self._access.local_address
+        return self._access.sockets[0].local_address
 
     @property
     def names(self) -> dict[str, str]:
@@ -52,7 +82,11 @@ class Line:
     @property
     def discarded(self) -> list[str]:
         """Why replies were not believed."""
-        return self._access.discarded + self._accounting.discarded
+        return [reason for socket in self._sockets for reason in socket.discarded]
+
+    @property
+    def _sockets(self) -> list[RadiusSocket]:
+        return self._access.sockets + self._accounting.sockets
 
     async def ask_for_access(self, credentials: Credentials, pairs: Pairs, delivery: Delivery) -> Answer:
         """Send an Access-Request; every retransmission is the same octets."""
@@ -76,8 +110,8 @@ class Line:
         return await self._account_once(pairs, 0, delivery)
 
     def send_accounting_octets(self, octets: bytes) -> None:
-        """Send octets to the accounting port as they are, wanting no answer."""
-        self._accounting.send_octets(octets)
+        """Send octets to the first server's accounting port as they are, wanting no answer."""
+        self._accounting.sockets[0].send_octets(octets)
 
     def _own_pairs(self) -> Pairs:
         return [*self.names.items(), ("Called-Station-Id", self._settings.called_station_id)]
@@ -101,13 +135,15 @@ class Line:
         return Answer(answers[-1].reply, len(answers), answers[0].sent_monotonic, _elapsed_seconds(answers))
 
 
-async def _connected(settings: NasSettings, port: int) -> RadiusSocket:
-    return await RadiusSocket.connected(
-        (settings.server, port),
-        settings.source_address,
-        settings.loss,
-        settings.require_message_authenticator,
-    )
+async def _connected(settings: NasSettings, port: int, stack: AsyncExitStack) -> Servers:
+    sockets = []
+    for server in (settings.server, *settings.other_servers):
+        socket = await RadiusSocket.connected(
+            (server, port), settings.source_address, settings.loss, settings.require_message_authenticator
+        )
+        stack.push_async_callback(socket.close)
+        sockets.append(socket)
+    return Servers(sockets)
 
 
 def _elapsed_seconds(answers: list[Answer]) -> float:

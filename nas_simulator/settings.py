@@ -51,6 +51,7 @@ class DynamicAuthorizationSettings:
 class NasSettings:
     """One NAS and its RADIUS server.
 
+    `other_servers` are asked, in turn, when the one that answered last does not (RFC 2865 §2.4).
     `source_address` lets one machine play several NASes (127.0.0.2, 127.0.0.3, ...); it is also where dynamic
     authorization listens. `clock` is what the NAS believes the time is. `pace` is how many session seconds pass in a
     real one: 0, and time passes only in `Session.use`; 1, and sessions live in real time, send their interims and time
@@ -59,6 +60,7 @@ class NasSettings:
 
     secret: bytes = field(repr=False)
     server: str = "127.0.0.1"
+    other_servers: tuple[str, ...] = ()
     authentication_port: int = 1812
     accounting_port: int = 1813
     make: Make = GENERIC

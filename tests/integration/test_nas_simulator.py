@@ -6,11 +6,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas_simulator import MIKROTIK, Accepted, Method, NasSettings, Rejected, SimulatedNas
+from nas_simulator.credentials import Credentials
+from nas_simulator.exchange import Retransmission
 
 SECRET = "testing123"
 CONFIGURATION = """
@@ -185,5 +188,21 @@ def test_radclient_disconnects_a_session(settings: NasSettings) -> None:
             assert session.limits.output_bits_per_second == 64_000
             assert "Disconnect-ACK" in await radclient(nas, "disconnect", who)
             assert (await session.wait_until_stopped()).answered
+
+    asyncio.run(test())
+
+
+def test_another_server_is_asked_when_the_first_is_silent(settings: NasSettings) -> None:
+    async def test() -> None:
+        # given a first server where nobody listens
+        quick = Retransmission(timeout_seconds=0.2, attempts=2)
+        twofold = replace(settings, server="127.0.0.9", other_servers=("127.0.0.1",), retransmission=quick)
+        async with SimulatedNas(twofold) as nas:
+            # when somebody logs in, the second is asked after both attempts; then it is the first
+            first = await nas.authenticate(Credentials(Method.PAP, "student-1", "secret"), "phone")
+            again = await nas.authenticate(Credentials(Method.PAP, "student-1", "secret"), "phone")
+            assert isinstance(first, Accepted)
+            assert isinstance(again, Accepted)
+            assert (first.answer.attempts, again.answer.attempts) == (3, 1)
 
     asyncio.run(test())
