@@ -18,6 +18,7 @@ from sync_daemon.settings import Settings
 DATABASE_NAME = "herotill"
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 60_000
+_SETTINGS = "SET timezone = 'UTC'; SET herotill.writer = 'herotill'; SET statement_timeout = %s"
 
 
 def embedded_cluster(settings: Settings) -> EmbeddedPostgresql:
@@ -68,15 +69,20 @@ def connect(
     """Open a psycopg2 connection in UTC; the caller closes it.
 
     autocommit is for LISTEN and for single statements; otherwise the caller commits. A timeout of 0 is none.
-    herotill.writer tells what our programs write from edits by hand (sql/0002_reconcile.sql).
+    herotill.writer tells what our programs write from edits by hand (sql/0002_reconcile.sql). Set by a statement, because
+    a connection pooler refuses these as parameters of the connection.
     """
-    options = (
-        f"-c timezone=UTC -c herotill.writer=herotill -c statement_timeout={statement_timeout_milliseconds}"
-    )
     connection = psycopg2.connect(
-        url, application_name=application_name, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=options
+        url, application_name=application_name, connect_timeout=CONNECT_TIMEOUT_SECONDS
     )
-    connection.autocommit = autocommit
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(_SETTINGS, (statement_timeout_milliseconds,))
+        connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
