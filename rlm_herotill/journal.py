@@ -63,10 +63,17 @@ class JournalWriter:
         unlocked = self._directory / f"{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(unlocked, flags, 0o640)
-        # Locked before the meter can see it: an unlocked segment is one that nobody will write to again.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unlocked.rename(self._directory / name)
-        _make_durable(self._directory)
+        try:
+            # Locked before the meter can see it: an unlocked segment is one that nobody will write to again.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unlocked.rename(self._directory / name)
+            _make_durable(self._directory)
+        except OSError:
+            os.close(
+                descriptor
+            )  # the next record tries anew; a disk that stays full must not eat our descriptors
+            unlocked.unlink(missing_ok=True)
+            raise
         self._descriptor, self._segment, self._offset = descriptor, name, 0
         if self._fdatasync is Fdatasync.INTERVAL and self._thread is None:
             self._thread = threading.Thread(

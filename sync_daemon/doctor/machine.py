@@ -66,7 +66,7 @@ def judge_space(directory: Path, free_octets: int, free_inodes: int) -> Finding:
     topic, mend = "journal: space", "make room, or shorten journal_retention_seconds"
     said = f"{free_octets // 1024**2} MiB free for {directory}"
     if free_octets < LEAST_FREE_OCTETS:
-        return wrong(topic, f"{said}: when it is full, no accounting is answered", mend)
+        return wrong(topic, f"{said}: when it is full, no accounting is answered and nobody can log in", mend)
     # A file system without a fixed number of inodes says 0.
     if 0 < free_inodes < LEAST_FREE_INODES:
         return wrong(topic, f"{free_inodes} inodes free for {directory}", mend)

@@ -34,6 +34,8 @@ LIVE_SECONDS = 60.0
 """How often live sessions are counted: that reads all of them."""
 MOST_LAG_SECONDS = 60.0
 """A meter further behind makes the node unready: what it decides logins from is old."""
+LEAST_FREE_OCTETS = 1024 * 1024
+"""With less room the journal takes a record here and there at best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,12 @@ class Picture:
 
     def unready(self) -> tuple[str, ...]:
         """Say why this node should get no work; empty when it should."""
-        late = self.lag is not None and self.lag.seconds(self.at) > MOST_LAG_SECONDS
-        return self.troubles + (("the meter is behind the journal",) if late else ())
+        reasons = list(self.troubles)
+        if self.lag is not None and self.lag.seconds(self.at) > MOST_LAG_SECONDS:
+            reasons.append("the meter is behind the journal")
+        if self.lag is not None and self.lag.free_octets < LEAST_FREE_OCTETS:
+            reasons.append("the journal's disk is full: no accounting is answered, nobody can log in")
+        return tuple(reasons)
 
 
 @dataclass

@@ -70,8 +70,8 @@ class Nodes:
 
     def node(self, name: str = "a", **changes: object) -> Node:
         """Describe a node; nothing is started."""
-        journal = self._directory / f"journal-{name}"
-        settings = replace(self._settings, node=name, journal_directory=journal, **changes)  # type: ignore[arg-type]
+        values = {"node": name, "journal_directory": self._directory / f"journal-{name}"} | changes
+        settings = replace(self._settings, **values)  # type: ignore[arg-type]
         self._nodes.append(Node(settings, self._directory / f"freeradius-{name}"))
         return self._nodes[-1]
 
