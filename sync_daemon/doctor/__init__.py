@@ -1,6 +1,6 @@
 """Examines an installation and says how to mend what it finds. Looks only; changes nothing.
 
-One module for each thing looked at: `machine`, `postgresql`, `freeradius` (what its files say is judged in `radiusd_conf`).
+One module for each thing looked at: `machine`, `postgresql`, `pooling`, `freeradius` (what its files say is judged in `radiusd_conf`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,14 @@ from pathlib import Path
 
 from sync_daemon.doctor.findings import Finding, Health, is_anything_wrong, unknown
 from sync_daemon.doctor.freeradius import look_at_freeradius
-from sync_daemon.doctor.machine import look_at_clock, look_at_journal, look_at_python, look_at_units
+from sync_daemon.doctor.machine import (
+    look_at_clock,
+    look_at_journal,
+    look_at_python,
+    look_at_state,
+    look_at_units,
+)
+from sync_daemon.doctor.pooling import look_for_poolers
 from sync_daemon.doctor.postgresql import look_at_databases
 from sync_daemon.settings import Settings
 
@@ -20,8 +27,10 @@ def examine(settings: Settings, raddb: Path) -> tuple[Finding, ...]:
     looks: dict[str, Callable[[], Iterable[Finding]]] = {
         "Python": look_at_python,
         "database": lambda: look_at_databases(settings),
+        "notifications": lambda: look_for_poolers(settings),
         "FreeRADIUS": lambda: look_at_freeradius(settings, raddb),
         "journal": lambda: look_at_journal(settings.journal_directory, raddb),
+        "PostgreSQL: space": lambda: look_at_state(settings),
         "clock": look_at_clock,
         "units": lambda: look_at_units(settings),
     }
