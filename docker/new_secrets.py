@@ -12,23 +12,20 @@ READER = 10001
 """The user of our images, by number."""
 
 
-def make(path: Path, mode: int) -> None:
-    """Write 256 random bits, hexadecimal, appearing whole or not at all; keep what is there."""
-    if path.exists():
-        return
+def write(path: Path, text: str, mode: int) -> None:
+    """Write a file for our user, appearing whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(secrets.token_hex(32) + "\n")
+    fresh.write_text(text)
     fresh.chmod(mode)
     os.chown(fresh, READER, READER)
     fresh.replace(path)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Let another service read the same secret, in a place of its own."""
-    target.write_bytes(source.read_bytes())
-    target.chmod(0o440)
-    os.chown(target, READER, READER)
+def make(path: Path, mode: int) -> None:
+    """Write 256 random bits, hexadecimal; keep what is there."""
+    if not path.exists():
+        write(path, secrets.token_hex(32) + "\n", mode)
 
 
 def main(root: Path) -> None:
@@ -39,10 +36,8 @@ def main(root: Path) -> None:
         make(root / "daemon" / name, 0o440)
     make(root / "radius/radius-password", 0o440)
     make(root / "nas/nas-secret", 0o440)
-    copy(root / "daemon/class-secret", root / "radius/class-secret")
-    subscriber = root / "nas/subscriber-password"
-    subscriber.write_text("try-it-out\n")  # everybody's in the example
-    subscriber.chmod(0o444)
+    write(root / "radius/class-secret", (root / "daemon/class-secret").read_text(), 0o440)
+    write(root / "nas/subscriber-password", "try-it-out\n", 0o440)  # everybody's in the example
 
 
 if __name__ == "__main__":
