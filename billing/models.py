@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -90,6 +91,18 @@ class CustomerGroup(Base):
     allocation_rolls_over: Mapped[bool] = mapped_column(default=False, server_default="false")
     allocation_counting: Mapped[str] = mapped_column(default="sum", server_default="sum")
     created_at: Mapped[datetime]
+    region_id: Mapped[int | None] = mapped_column(SmallInteger, ForeignKey("billing.region.region_id"))
+
+
+class Region(Base):
+    """A RADIUS database apart from the books; none where there is one database (sync_daemon/returning)."""
+
+    __tablename__ = "region"
+    region_id: Mapped[int] = mapped_column(SmallInteger, Identity(always=True), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    database_id: Mapped[UUID] = mapped_column(unique=True)
+    carried_change: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    returned_until: Mapped[datetime | None]
 
 
 class Customer(Base):

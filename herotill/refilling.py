@@ -83,14 +83,25 @@ def overuse(ended: Grant) -> Usage:
     return Usage(0, octets, seconds)
 
 
-def _with_overuse(fresh: Grant, ended: Grant | None, now: datetime) -> Grant:
+def overuse_taken(fresh: Grant, others: Iterable[Grant], now: datetime) -> Usage:
+    """Return what a refill that counts over-use begins with, beside these grants of its account."""
+    known = [with_end_written(grant, now) for grant in others]
+    if any(grant.source != ALLOCATION for grant in burn_order(known, now)):
+        return NOTHING_USED
+    return _taken_from(fresh, last_end(known))
+
+
+def _taken_from(fresh: Grant, ended: Grant | None) -> Usage:
     if ended is None:
-        return fresh
+        return NOTHING_USED
     beyond = overuse(ended)
     octets = 0 if fresh.quota_octets is None else beyond.input_octets + beyond.output_octets
     seconds = 0 if fresh.quota_seconds is None else beyond.seconds
-    used = Usage(octets, 0, seconds) if fresh.counting is Counting.UPLOAD else Usage(0, octets, seconds)
-    return with_end_written(replace(fresh, used=used), now)
+    return Usage(octets, 0, seconds) if fresh.counting is Counting.UPLOAD else Usage(0, octets, seconds)
+
+
+def _with_overuse(fresh: Grant, ended: Grant | None, now: datetime) -> Grant:
+    return with_end_written(replace(fresh, used=_taken_from(fresh, ended)), now)
 
 
 def _at_rates_of(fresh: Grant, before: Sequence[Grant], rates: RefillRates) -> Grant:

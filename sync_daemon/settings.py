@@ -40,6 +40,7 @@ class Settings:
     login_url: str | None
     billing_url: str | None
     radius_url: str | None
+    region: str
     packet_time_url: str | None
     node: str
     journal_directory: Path
@@ -145,6 +146,7 @@ def _defaults(state_directory: Path) -> dict[str, Any]:
         "login_url": None,
         "billing_url": None,
         "radius_url": None,
+        "region": "main",
         "packet_time_url": None,
         "node": platform.node() or "localhost",
         "journal_directory": state_directory / "journal",
@@ -292,6 +294,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "login_url": _text,
     "billing_url": _url,
     "radius_url": _url,
+    "region": _text,
     "packet_time_url": _url,
     "node": _text,
     "journal_directory": _directory,

@@ -18,6 +18,8 @@ from herotill.reconciling import Change, changed_fields
 from sync_daemon.database import billing_url, connect, radius_url
 from sync_daemon.reconcile.carrying import carry
 from sync_daemon.reconcile.relations import BY_NAME, RELATIONS, SUMMED, Relation, Scope
+from sync_daemon.returning.carrying import Region
+from sync_daemon.returning.regions import join
 from sync_daemon.settings import Settings
 
 BUCKETS = 1 << 14
@@ -49,6 +51,13 @@ _EXPLAINED = """
       AND (e.expires_at IS NOT DISTINCT FROM w.expires_at
            OR e.expires_at = LEAST(w.expires_at, first_used_at + make_interval(secs => seconds_after_first_use)))
 """
+# With several RADIUS databases each has the accounts of its region.
+_IN_REGION = "name IN (SELECT username FROM billing.account_region WHERE region_id = {region_id})"
+_IS_DIVIDED = "SELECT count(*) > 1 FROM billing.region"
+_ELSEWHERE = """
+    SELECT external_key FROM billing.granted JOIN billing.account_region USING (username)
+    WHERE external_key = ANY(%s) AND region_id <> {region_id}
+"""
 _GRANTED = """
     SELECT external_key, to_jsonb(granted) - 'external_key' - 'entitlement_id' FROM billing.granted
     WHERE external_key = ANY(%s) AND ended_at IS NOT NULL
@@ -57,11 +66,19 @@ _GRANTED = """
 
 @dataclass(frozen=True)
 class Databases:
-    """The two connections: to the books, only to read, and to RADIUS. Both in a transaction of the caller's."""
+    """The two connections: to the books, which are read, and to RADIUS. Both in a transaction of the caller's.
+
+    `region` is which RADIUS database that is, where it is not the one of the books.
+    """
 
     books: Connection
     radius: Connection
-    is_one: bool
+    region: Region | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether both are connected to the same database."""
+        return self.region is None
 
     def close(self) -> None:
         """Close both."""
@@ -80,7 +97,10 @@ class Databases:
 
 
 def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
-    """Connect to both and make the temporary tables. Raises psycopg2.OperationalError."""
+    """Connect to both and make the temporary tables. Raises psycopg2.OperationalError.
+
+    Raises Refused where the two do not belong together (sync_daemon/returning/regions.py).
+    """
     timeout = STATEMENT_TIMEOUT_MILLISECONDS
     books = connect(billing_url(settings), f"{who} books", statement_timeout_milliseconds=timeout)
     try:
@@ -90,7 +110,14 @@ def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
         raise
     with radius, radius.cursor() as cursor:
         cursor.execute(_PREPARE)
-    return Databases(books, radius, billing_url(settings) == radius_url(settings))
+    if billing_url(settings) == radius_url(settings):
+        return Databases(books, radius)
+    try:
+        return Databases(books, radius, join(books, radius, settings.region))
+    except BaseException:
+        books.close()
+        radius.close()
+        raise
 
 
 def compare_all(databases: Databases) -> None:
@@ -100,7 +127,7 @@ def compare_all(databases: Databases) -> None:
     databases.share_snapshot()
     with databases.radius.cursor() as cursor:
         cursor.execute("TRUNCATE uneven")
-    for relation in RELATIONS:
+    for relation in _relations(databases):
         if relation.name not in SUMMED:
             _compare(databases, relation, "true", {})
         elif buckets := _unequal_buckets(databases, relation):
@@ -113,15 +140,34 @@ def compare_names(databases: Databases, scope: Scope, names: Sequence[str]) -> N
     """Fill `uneven` with the differences of these names."""
     with databases.radius.cursor() as cursor:
         cursor.execute("DELETE FROM uneven")
-    for relation in RELATIONS:
+    for relation in _relations(databases):
         if relation.scope is scope:
             _compare(databases, relation, "name = ANY(%(names)s)", {"names": list(names)})
+
+
+def _relations(databases: Databases) -> Iterable[Relation]:
+    return (relation for relation in RELATIONS if not (databases.is_one and relation.apart))
+
+
+def _wanted(databases: Databases, relation: Relation) -> str:
+    """Return what the books want of this relation, here."""
+    region = databases.region
+    if region is None or relation.scope is not Scope.ACCOUNT or not _is_divided(databases.books):
+        return relation.wanted
+    condition = _IN_REGION.format(region_id=region.region_id)
+    return f"SELECT * FROM ({relation.wanted}) AS everywhere WHERE {condition}"  # noqa: S608 - our own text
+
+
+def _is_divided(books: Connection) -> bool:
+    with books.cursor() as cursor:
+        cursor.execute(_IS_DIVIDED)
+        return cursor.fetchone() == (True,)
 
 
 def _compare(databases: Databases, relation: Relation, condition: str, values: Mapping[str, Any]) -> None:
     with databases.books.cursor() as books, databases.radius.cursor() as radius:
         radius.execute("DELETE FROM wanted" if "names" in values else "TRUNCATE wanted")
-        query = f"{relation.as_rows(relation.wanted)} WHERE {condition}"
+        query = f"{relation.as_rows(_wanted(databases, relation))} WHERE {condition}"
         if relation.entered_in_radius:
             radius.execute(f"INSERT INTO wanted {query}", values)
         else:
@@ -134,8 +180,9 @@ def _compare(databases: Databases, relation: Relation, condition: str, values: M
 
 def _unequal_buckets(databases: Databases, relation: Relation) -> list[int]:
     """Return the buckets of names in which the two sides have not the same rows."""
+    rows = _wanted(databases, relation)
     with ThreadPoolExecutor(1) as other:
-        wanted = other.submit(_sums, databases.books, relation.as_sums(relation.wanted, BUCKETS - 1))
+        wanted = other.submit(_sums, databases.books, relation.as_sums(rows, BUCKETS - 1))
         columns = relation.present_once or relation.present
         present = _sums(databases.radius, relation.as_sums(columns, BUCKETS - 1))
     return sorted({bucket for bucket, _, _ in wanted.result() ^ present})
@@ -198,14 +245,16 @@ def _of_known(books: Connection, query: str, changes: Sequence[Change]) -> list[
 
 
 def _of_grants(databases: Databases, changes: Sequence[Change]) -> list[Change]:
-    """Leave out what the meter did, and grants nobody sold; what the books ended is to end."""
+    """Leave out what the meter did, and grants nobody sold; what the books ended is to end, what moved on is to go."""
     explained = _explained(databases.radius, [change for change in changes if _may_be_the_meters(change)])
-    ended = _ended(databases.books, [change.item for change in changes if change.after is None])
+    extra = [change.item for change in changes if change.after is None]
+    ended = _ended(databases.books, extra)
+    moved = _elsewhere(databases, extra)
     kept = []
     for change in changes:
         if change.after is None and change.item in ended:
             kept.append(Change(change.relation, change.name, change.item, change.before, ended[change.item]))
-        elif change.after is not None and change.item not in explained:
+        elif change.item in moved or (change.after is not None and change.item not in explained):
             kept.append(change)
     return kept
 
@@ -227,6 +276,14 @@ def _explained(radius: Connection, changes: Iterable[Change]) -> set[str]:
 
 def _ended(books: Connection, keys: Sequence[str]) -> dict[str, Any]:
     return dict(_asked(books.cursor(), _GRANTED, list(keys))) if keys else {}
+
+
+def _elsewhere(databases: Databases, keys: Sequence[str]) -> set[str]:
+    """Return the keys of grants whose account belongs to another region now."""
+    if databases.region is None or not keys or not _is_divided(databases.books):
+        return set()
+    query = _ELSEWHERE.format(region_id=databases.region.region_id)
+    return {row[0] for row in _asked(databases.books.cursor(), query, list(keys))}
 
 
 def _asked(cursor: Cursor, statement: str, value: object) -> list[Any]:

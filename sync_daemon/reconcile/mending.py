@@ -15,7 +15,7 @@ from herotill.live_change import Purpose
 from herotill.reconciling import Change, Phase
 from sync_daemon.meter.statements import load_live_sessions
 from sync_daemon.outbox import Wanted, put_requests
-from sync_daemon.reconcile import rows
+from sync_daemon.reconcile import apart, rows
 from sync_daemon.reconcile.comparing import Databases, compare_names, read_changes
 from sync_daemon.reconcile.drift import forget_hand_edits, log_drift
 from sync_daemon.reconcile.planning import RefusedRow, Survey, sorted_out
@@ -44,6 +44,11 @@ _MEMBERS = """
     UNION SELECT username FROM radius.radusergroup WHERE groupname = ANY(%(groups)s) ORDER BY 1
 """
 _NOTIFY = "SELECT pg_notify(%s, %s)"
+# With two databases the books' own requests come over first: who is to be cut is cut once, and for their reason.
+_ENDING_ALREADY = """
+    SELECT acct_unique_id FROM radius.coa_request
+    WHERE acct_unique_id = ANY(%s) AND finished_at IS NULL AND purpose = 'end'
+"""
 _TRANSACTION = "SELECT pg_current_xact_id()::text"
 
 
@@ -79,6 +84,7 @@ class Mending:
                 for batch in _batches(names):
                     done.add(self.batch(scope, batch, (phase,)))
                     progress(len(batch))
+        done.add(self.names(Scope.ACCOUNT, apart.wishing(self.databases)))
         return done
 
     def names(self, scope: Scope, names: Collection[str]) -> Mended:
@@ -98,11 +104,14 @@ class Mending:
             compare_names(databases, scope, names)
             found = [change for page in read_changes(databases) for change in page]
             good, refused = sorted_out([change for change in found if change.phase in phases])
+            if scope is Scope.ACCOUNT and not databases.is_one and Phase.RESTRICT in phases:
+                apart.carry_wishes(databases, names)
             cut = self._write(sorted(good, key=lambda change: change.order), scope)
             left = {change.name for change in found if change.phase not in phases}
             with databases.radius.cursor() as cursor:
                 forget_hand_edits(cursor, [name for name in names if name not in left])
             databases.radius.commit()
+            databases.books.commit()
         finally:
             databases.radius.rollback()
             databases.books.rollback()
@@ -112,11 +121,21 @@ class Mending:
         if not changes:
             return 0
         with self.databases.radius.cursor() as cursor:
-            rows.write(cursor, changes)
-            cut = _cut_sessions(cursor, {change.name for change in changes if change.cuts_off}, self.now)
+            if self.databases.is_one:
+                rows.write(cursor, changes)
+            else:
+                self._write_apart(cursor, changes)
+            cut_off = {change.name for change in changes if change.cuts_off}
+            cut = _cut_sessions(cursor, cut_off, self.now, spares_ending=not self.databases.is_one)
             log_drift(cursor, changes, cut, self.by)
             _notify(cursor, scope, sorted({change.name for change in changes}))
         return sum(cut.values())
+
+    def _write_apart(self, cursor: Cursor, changes: Sequence[Change]) -> None:
+        births, refills = apart.births_of(self.databases, changes)
+        rows.write(cursor, changes, births)
+        apart.continue_hours(self.databases, births)
+        apart.take_overuse(cursor, changes, refills, self.now)
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:
@@ -135,13 +154,19 @@ def _lock(databases: Databases, scope: Scope, names: Sequence[str]) -> None:
                 cursor.execute(locks[scope], (list(names),) if "%s" in locks[scope] else None)
 
 
-def _cut_sessions(cursor: Cursor, usernames: Collection[str], now: datetime) -> dict[str, int]:
+def _cut_sessions(
+    cursor: Cursor, usernames: Collection[str], now: datetime, *, spares_ending: bool
+) -> dict[str, int]:
     """Ask the NASes to end the live sessions of these accounts; return how many of each."""
     if not usernames:
         return {}
     cursor.execute(_TRANSACTION)
     (number,) = cursor.fetchone() or ("",)
     sessions = load_live_sessions(cursor, sorted(usernames))
+    if spares_ending:
+        cursor.execute(_ENDING_ALREADY, ([one.acct_unique_id for one in sessions],))
+        ending = {row[0] for row in cursor.fetchall()}
+        sessions = [one for one in sessions if one.acct_unique_id not in ending]
     requests = [
         Wanted(one, f"sync:{one.acct_unique_id}:{number}", Purpose.END, CUT_REASON, {}) for one in sessions
     ]

@@ -24,7 +24,8 @@ class Relation:
     `wanted` is asked of the books (of RADIUS itself where `entered_in_radius`), `present` of RADIUS; both yield name, item
     and the columns of `content`. The temporary table `wanted` holds the former when `present` is asked. A `keyed` one has
     one row for each item; in others the same row may stand there twice, which is a difference.
-    `known` asks the books which of these names or items are theirs.
+    `known` asks the books which of these names or items are theirs. With one database the two sides of one that is only
+    compared `apart` are the same rows.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Relation:
     known: str | None
     present_once: str | None = None
     entered_in_radius: bool = False
+    apart: bool = False
 
     def as_rows(self, columns: str) -> str:
         """Return `wanted` or `present` as rows of name, item and content."""
@@ -157,6 +159,20 @@ ENTITLEMENT = Relation(
     keyed=True,
     known=None,
 )
+# Logins are counted at RADIUS; how many are allowed, and which turn it is, the books say.
+_LIMITS = "SELECT username AS name, username AS item, voucher_id, logins_max, pause_seconds, turn FROM radius.login_limit"
+LOGIN_LIMIT = Relation(
+    name="login_limit",
+    scope=Scope.ACCOUNT,
+    name_column="username",
+    item_column="username",
+    content=("voucher_id", "logins_max", "pause_seconds", "turn"),
+    wanted=_LIMITS,
+    present=_LIMITS,
+    keyed=True,
+    known=_KNOWN_ACCOUNTS,
+    apart=True,
+)
 GROUP_ALLOCATION = Relation(
     name="group_allocation",
     scope=Scope.GROUP,
@@ -194,6 +210,7 @@ RELATIONS = (
     RADUSERGROUP,
     _attributes("radreply", Scope.ACCOUNT, "username"),
     ENTITLEMENT,
+    LOGIN_LIMIT,
     _attributes("radgroupcheck", Scope.GROUP, "groupname"),
     _attributes("radgroupreply", Scope.GROUP, "groupname"),
     GROUP_ALLOCATION,
@@ -201,4 +218,4 @@ RELATIONS = (
 )
 BY_NAME = {relation.name: relation for relation in RELATIONS}
 # Where rows can be many: compared by sums of hashes first.
-SUMMED = frozenset({"managed_account", "radcheck", "radusergroup", "entitlement"})
+SUMMED = frozenset({"managed_account", "radcheck", "radusergroup", "entitlement", "login_limit"})

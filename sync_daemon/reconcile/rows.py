@@ -1,7 +1,8 @@
 """Writing changes into schema radius, one or two statements for each relation, whatever their number."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -35,8 +36,7 @@ _ADD_KEYED = """
     SELECT {columns} FROM jsonb_populate_recordset(NULL::radius.{table}, %s) AS new
     WHERE NOT EXISTS (SELECT FROM radius.{table} AS present WHERE present.{item} = new.{item}) ORDER BY {item}
 """
-# A grant that was deleted comes back under its number, with what was metered for it; with two databases its number is the
-# books' own and tells nothing.
+# A grant that was deleted comes back under its number, with what was metered for it. With two databases the books know both.
 _REMEMBER_USAGE = """
     UPDATE radius.entitlement AS present
     SET entitlement_id = sold.entitlement_id, used_input_octets = sold.input_octets, used_output_octets = sold.output_octets,
@@ -75,15 +75,27 @@ _ASSIGNED = {
         for column in ("ended_at", "ended_reason")
     },
 }
-_TOUCHED = {"managed_account": ", updated_at = now()", "group_allocation": ", updated_at = now()"}
+_TOUCHED = {
+    "managed_account": ", updated_at = now()",
+    "group_allocation": ", updated_at = now()",
+    # A new turn begins with no logins.
+    "login_limit": ", logins = CASE WHEN present.turn = new.turn THEN present.logins ELSE 0 END",
+}
+BORN_WITH = (
+    "entitlement_id", "used_input_octets", "used_output_octets", "used_seconds", "first_used_at", "last_used_at",
+)  # fmt: skip
+"""What a grant has that its terms do not say, where it comes from books in another database."""
+
+Births = Mapping[str, dict[str, Any]]
+"""These columns of grants that are new here, by key."""
 
 
-def write(cursor: Cursor, changes: Sequence[Change]) -> None:
-    """Write changes, in their order as far as relations go."""
+def write(cursor: Cursor, changes: Sequence[Change], births: Births | None = None) -> None:
+    """Write changes, in their order as far as relations go. `births` is for books in another database."""
     for name, group in groupby(changes, key=lambda change: change.relation):
         relation, chosen = BY_NAME[name], list(group)
         if relation.keyed:
-            _write_keyed(cursor, relation, chosen)
+            _write_keyed(cursor, relation, chosen, births)
         else:
             _write_rows(cursor, relation, chosen)
         if name in _ATTRIBUTES:
@@ -103,16 +115,31 @@ def _write_rows(cursor: Cursor, relation: Relation, changes: Sequence[Change]) -
         cursor.execute(_sql(_ADD, relation), (json.dumps(added),))
 
 
-def _write_keyed(cursor: Cursor, relation: Relation, changes: Sequence[Change]) -> None:
+def _write_keyed(
+    cursor: Cursor, relation: Relation, changes: Sequence[Change], births: Births | None
+) -> None:
     gone = [one.item for one in changes if one.after is None]
     if gone:
         cursor.execute(_sql(_REMOVE_KEYED, relation), (gone,))
     wanted = json.dumps([*_new_rows(relation, changes)])
     if len(gone) < len(changes):
         cursor.execute(_sql(_CHANGE_KEYED, relation), (wanted,))
+    if births is not None and relation.name == "entitlement":
+        _add_born(cursor, relation, changes, births)
+        return
+    if len(gone) < len(changes):
         cursor.execute(_sql(_ADD_KEYED, relation), (wanted,))
     if relation.name == "entitlement" and (back := [one.item for one in changes if one.before is None]):
         cursor.execute(_REMEMBER_USAGE, (back,))
+
+
+def _add_born(cursor: Cursor, relation: Relation, changes: Sequence[Change], births: Births) -> None:
+    """Add grants under the numbers the books gave them, with what these know to be used of them already."""
+    born = [row | births[row[relation.item_column]] for row in _new_rows(relation, changes)
+            if row[relation.item_column] in births]  # fmt: skip
+    if born:
+        statement = _sql(_ADD_KEYED, replace(relation, content=relation.content + BORN_WITH))
+        cursor.execute(statement, (json.dumps(born),))
 
 
 def _new_rows(relation: Relation, changes: Iterable[Change]) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """The worker `reconcile`: accounts that change are compared and mended at once, everything every few minutes (rule R30).
 
 It hears the books (`herotill_account`) and edits by hand (`herotill_drift`). With two databases this is how a change reaches
-RADIUS at all. Full passes have a thread and connections of their own, so that no change waits for one, and are one daemon's
-at a time, by an advisory lock. A database that cannot be read is one line in
-the log, and nothing is changed because of it: whatever is written was compared with the books in the same transaction.
+RADIUS at all; a third thread then carries back what RADIUS has metered (sync_daemon/returning), and a full pass also holds the
+books' own copy of RADIUS to the books. Full passes have a thread and connections of their own, so that no change waits for
+one, and are one daemon's at a time, by an advisory lock. A database that cannot be read is one line in the log, and nothing is
+changed because of it: whatever is written was compared with the books in the same transaction.
 """
 
 import json
@@ -12,8 +13,8 @@ import select
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import psycopg2
@@ -21,10 +22,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 
 from herotill.errors import Refused
 from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.reconcile.apart import wishing
 from sync_daemon.reconcile.comparing import Databases, open_databases
 from sync_daemon.reconcile.mending import Mended, Mending
 from sync_daemon.reconcile.planning import Survey, check_brake, survey, survey_names
 from sync_daemon.reconcile.relations import BY_NAME, Scope
+from sync_daemon.returning.worker import return_until
 from sync_daemon.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ REPEAT_SECONDS = 300.0
 UNBRAKED = 3
 """So few accounts at once are cut off without asking: one of three is not a landslide."""
 _LOCK_PASS = "SELECT pg_try_advisory_lock(hashtext('herotill reconcile'))"  # noqa: S105
+# What the books ask of live sessions, where RADIUS does not hear it.
+_WISHES = ("herotill_coa", "herotill_review")
 _HAND_EDITS = "SELECT relation, name FROM radius.hand_edit ORDER BY edited_at LIMIT 10000"
 _FORGET_EDITS = "DELETE FROM radius.hand_edit WHERE name = ANY(%s)"
 
@@ -45,11 +50,15 @@ class Heard:
 
     names: dict[Scope, set[str]] = field(default_factory=lambda: {scope: set() for scope in Scope})
     edits: bool = False
+    wishes: bool = False
 
     def hear(self, channel: str, payload: str) -> None:
         """Take a notification. Any role may NOTIFY anything; what cannot be read waits for the next pass."""
         if channel == "herotill_drift":
             self.edits = True
+            return
+        if channel in _WISHES:
+            self.wishes = True
             return
         try:
             self.names[Scope.ACCOUNT].update(name for name in json.loads(payload) if isinstance(name, str))
@@ -60,13 +69,19 @@ class Heard:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Reconcile until `stop`; a database that goes away is waited for."""
     trouble = _Trouble()
-    passes = threading.Thread(target=trouble.retrying, args=(settings, stop, _pass_until), name="passes")
-    passes.start()
+    work = [_pass_until] if is_one(settings) else [_pass_until, return_until]
+    others = [
+        threading.Thread(target=trouble.retrying, args=(settings, stop, one), name=one.__name__)
+        for one in work
+    ]
+    for thread in others:
+        thread.start()
     try:
         trouble.retrying(settings, stop, _listen_until)
     finally:
         stop.set()
-        passes.join()
+        for thread in others:
+            thread.join()
 
 
 @dataclass
@@ -83,7 +98,7 @@ class _Trouble:
         while not stop.is_set():
             try:
                 work(settings, stop)
-            except psycopg2.Error as error:
+            except (psycopg2.Error, Refused) as error:
                 self._tell(" ".join(str(error).split()))
                 stop.wait(RETRY_SECONDS)
 
@@ -96,15 +111,21 @@ class _Trouble:
 
 def _pass_until(settings: Settings, stop: threading.Event) -> None:
     """Compare everything now and every so often."""
-    with closing(open_databases(settings, "herotill reconcile pass")) as databases:
+    who = "herotill reconcile pass"
+    with ExitStack() as opened:
+        compared = [opened.enter_context(closing(open_databases(settings, who)))]
+        if not is_one(settings):
+            copy = replace(settings, radius_url=None)
+            compared.append(opened.enter_context(closing(open_databases(copy, f"{who} copy"))))
         while not stop.is_set():
-            _pass(settings, databases)
+            for databases in reversed(compared):
+                _pass(settings, databases)
             stop.wait(settings.sync_pass_seconds)
 
 
 def _pass(settings: Settings, databases: Databases) -> None:
     """Compare everything and mend it, unless another daemon is at it."""
-    url = radius_url(settings)
+    url = billing_url(settings) if databases.is_one else radius_url(settings)
     with closing(connect(url, "herotill reconcile lock", autocommit=True)) as lock, lock.cursor() as cursor:
         cursor.execute(_LOCK_PASS)
         if cursor.fetchone() != (True,):
@@ -135,6 +156,8 @@ def _opened(settings: Settings) -> Iterator[tuple[Databases, list[Connection]]]:
                 cursor.execute("LISTEN herotill_drift")
                 if url == billing_url(settings):
                     cursor.execute("LISTEN herotill_account")
+                    if not databases.is_one:
+                        cursor.execute("; ".join(f"LISTEN {channel}" for channel in _WISHES))
         yield databases, listening
     finally:
         for connection in listening:
@@ -149,7 +172,7 @@ class _Keeper:
     settings: Settings
     databases: Databases
     listening: list[Connection]
-    heard: Heard = field(default_factory=lambda: Heard(edits=True))
+    heard: Heard = field(default_factory=lambda: Heard(edits=True, wishes=True))
 
     def listen(self) -> None:
         """Wait for notifications, a moment at most: a signal handler can only set `stop`."""
@@ -167,6 +190,8 @@ class _Keeper:
         heard, self.heard = self.heard, Heard()
         if heard.edits:
             self._look_up_edits(heard)
+        if heard.wishes:
+            heard.names[Scope.ACCOUNT].update(wishing(self.databases))
         for scope, names in heard.names.items():
             if names and self._are_few_enough(scope, names):
                 _report(_mending(self.databases).names(scope, names))
@@ -191,6 +216,11 @@ class _Keeper:
         names = sorted(set().union(*heard.names.values()))
         with self.databases.books as connection, connection.cursor() as cursor:
             cursor.execute(_FORGET_EDITS, (names,))
+
+
+def is_one(settings: Settings) -> bool:
+    """Whether the books and RADIUS are in one database."""
+    return billing_url(settings) == radius_url(settings)
 
 
 def _may_go_on(settings: Settings, found: Survey) -> bool:
