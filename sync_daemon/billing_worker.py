@@ -20,6 +20,7 @@ from billing.billing_run import Options, Report, SessionFactory
 from herotill.errors import Refused
 from sync_daemon.database import billing_engine, connect, radius_url
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +33,30 @@ STEP_SECONDS = 0.2
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Bill until `stop`; a database that goes away is waited for."""
+    away = Trouble(log, "the billing run waits for the database: %s")
     while not stop.is_set():
         try:
-            _bill(settings, stop)
+            _bill(settings, stop, away)
         except (psycopg2.OperationalError, psycopg2.InterfaceError, sqlalchemy.exc.DBAPIError) as error:
-            log.warning(
-                "the billing run was interrupted and tries again: %s", str(error).strip().splitlines()[0]
-            )
+            away.tell(error)
             stop.wait(RETRY_SECONDS)
 
 
-def _bill(settings: Settings, stop: threading.Event) -> None:
+def _bill(settings: Settings, stop: threading.Event, away: Trouble) -> None:
     listening = connect(radius_url(settings), "herotill billing listen", autocommit=True)
     engine = billing_engine(settings, "herotill billing")
     try:
         with listening.cursor() as cursor:
             cursor.execute("LISTEN herotill_event")
-        _keep_billing(sessionmaker(engine).begin, listening, stop)
+        _keep_billing(sessionmaker(engine).begin, listening, stop, away)
     finally:
         engine.dispose()
         listening.close()
 
 
-def _keep_billing(open_books: SessionFactory, listening: Connection, stop: threading.Event) -> None:
+def _keep_billing(
+    open_books: SessionFactory, listening: Connection, stop: threading.Event, away: Trouble
+) -> None:
     run_at = unsettled_at = time.monotonic()
     while not stop.is_set():
         moment = time.monotonic()
@@ -65,6 +67,7 @@ def _keep_billing(open_books: SessionFactory, listening: Connection, stop: threa
                 unsettled_at = moment + LOOK_FOR_UNSETTLED_EVERY_SECONDS
         else:
             _tell(billing_run.top_up_now(open_books, datetime.now(UTC)))
+        away.is_over("the billing run goes on")
         _wait(listening, run_at, stop)
 
 

@@ -19,6 +19,7 @@ from sync_daemon.database import billing_url, connect, radius_url
 from sync_daemon.retention import delete_old
 from sync_daemon.settings import Settings
 from sync_daemon.stale import CLOSED_AT_ONCE, close_stale, observe_intervals
+from sync_daemon.trouble import Trouble, in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +95,15 @@ class Chores:
         ]
     )
 
+    _away: Trouble = field(default_factory=lambda: Trouble(log, "the chores wait for the database: %s"))
+
     def run(self) -> None:
         """Do what is due until stopped; a database that goes away is waited for."""
         while not self.stop.is_set():
             try:
                 self._work_while_connected()
             except psycopg2.Error as error:
-                log.warning("the chores wait for the database: %s", " ".join(str(error).split()))
+                self._away.tell(error)
                 self.stop.wait(RETRY_SECONDS)
 
     def _work_while_connected(self) -> None:
@@ -122,6 +125,7 @@ class Chores:
                 if chore.due_at <= time.monotonic() and not self.stop.is_set():
                     chore.due_at = time.monotonic() + chore.every_seconds
                     _do(chore, desk)
+                    self._away.is_over("the chores go on")
             self.stop.wait(STEP_SECONDS)
 
 
@@ -140,4 +144,4 @@ def _do(chore: _Chore, desk: Desk) -> None:
         if desk.radius.closed or desk.books.closed:
             raise
         name = chore.work.__name__.replace("_", " ")
-        log.error("the schedule could not %s and tries again: %s", name, " ".join(str(error).split()))
+        log.error("the schedule could not %s and tries again: %s", name, in_one_line(error))

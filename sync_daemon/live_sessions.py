@@ -23,6 +23,7 @@ from sync_daemon.meter.batch import Account
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
 from sync_daemon.outbox import request_changes, spare_sessions
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,16 @@ def _remember_steps(cursor: Cursor, accounts: Iterable[Account], now: datetime) 
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Tell sessions until `stop`; a database that goes away is waited for."""
+    away = Trouble(log, "live changes wait for the database: %s")
     while not stop.is_set():
         try:
-            _follow_reviews(settings, stop)
+            _follow_reviews(settings, stop, away)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            log.warning("live changes lost the database and are tried again: %s", str(error).strip())
+            away.tell(error)
             stop.wait(RETRY_SECONDS)
 
 
-def _follow_reviews(settings: Settings, stop: threading.Event) -> None:
+def _follow_reviews(settings: Settings, stop: threading.Event, away: Trouble) -> None:
     working = connect(radius_url(settings), "herotill live")
     listening = connect(radius_url(settings), "herotill live listen", autocommit=True)
     try:
@@ -108,6 +110,7 @@ def _follow_reviews(settings: Settings, stop: threading.Event) -> None:
         while not stop.is_set():
             while not stop.is_set() and review_sessions(working, datetime.now(UTC)):
                 pass
+            away.is_over("live changes go on")
             _wait(listening, stop)
     finally:
         listening.close()

@@ -28,6 +28,7 @@ from sync_daemon.laddering import changes_of_step, service_before_expiry, servic
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
 from sync_daemon.outbox import request_changes, request_cuts
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     chores = threading.Thread(target=_do_chores, args=(settings, stop), name="chores", daemon=True)
     chores.start()
     try:
+        away = Trouble(log, "the schedule waits for the database: %s")
         while not stop.is_set():
-            _keep_time_while_connected(settings, stop)
+            _keep_time_while_connected(settings, stop, away)
     finally:
         stop.set()
         chores.join(JOIN_SECONDS)
@@ -116,16 +118,15 @@ def _do_chores(settings: Settings, stop: threading.Event) -> None:
         stop.set()
 
 
-def _keep_time_while_connected(settings: Settings, stop: threading.Event) -> None:
+def _keep_time_while_connected(settings: Settings, stop: threading.Event, away: Trouble) -> None:
     try:
-        _keep_time(settings, stop)
+        _keep_time(settings, stop, away)
     except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        log.warning("the schedule lost the database and tries again: %s", reason)
+        away.tell(error)
         stop.wait(RETRY_SECONDS)
 
 
-def _keep_time(settings: Settings, stop: threading.Event) -> None:
+def _keep_time(settings: Settings, stop: threading.Event, away: Trouble) -> None:
     working = connect(radius_url(settings), "herotill schedule")
     listening = connect(radius_url(settings), "herotill schedule listen", autocommit=True)
     engine = billing_engine(settings, "herotill schedule books")
@@ -137,6 +138,7 @@ def _keep_time(settings: Settings, stop: threading.Event) -> None:
                 pass
             while not stop.is_set() and _keep_books(engine):
                 pass
+            away.is_over("the schedule goes on")
             _wait(listening, working, stop)
     finally:
         engine.dispose()

@@ -32,6 +32,7 @@ from billing.imports import ImportOrder
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.database import billing_engine
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +134,13 @@ def run(settings: Settings, stop: threading.Event) -> None:
         )  # somebody opened a file just while we asked who has it open
     engine = billing_engine(settings, "herotill watch", connections=1)
     folder = ImportFolder(settings, settings.import_directory, engine)
+    trouble = Trouble(log, "the import folder waits and is tried again: %s")
     try:
         while not stop.is_set():
             try:
                 _watch(folder, stop)
             except (OSError, psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
-                reason = " ".join(str(getattr(error, "orig", None) or error).split())
-                log.warning("the import folder waits and is tried again: %s", reason)
+                trouble.tell(error)
                 stop.wait(RETRY_SECONDS)
     finally:
         engine.dispose()

@@ -119,6 +119,8 @@ def _as_command_error(error: Exception) -> CommandError:
         return CommandError(f"the database refuses: {refusal}; use the URL of a role that may do this", 3)
     if _is_database_down(error):
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if _is_disk_full(error):
+            return CommandError(f"nothing was changed: {reason} (make room on PostgreSQL's disk)", 3)
         return CommandError(
             f"the database does not answer: {reason} "
             "(embedded: `herotill database start`; your own: check billing_url and radius_url in the settings)",
@@ -136,6 +138,12 @@ def _privilege_refusal(error: Exception) -> str | None:
     if isinstance(cause, psycopg2.errors.InsufficientPrivilege):
         return str(cause).strip().splitlines()[0]
     return None
+
+
+def _is_disk_full(error: Exception) -> bool:
+    import psycopg2.errors  # noqa: PLC0415
+
+    return isinstance(getattr(error, "orig", None) or error, psycopg2.errors.DiskFull)
 
 
 def _is_database_down(error: Exception) -> bool:

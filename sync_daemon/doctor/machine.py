@@ -61,6 +61,19 @@ def _judge_writing(directory: Path, raddb: Path) -> Finding:
     )
 
 
+def look_at_state(settings: Settings) -> Iterator[Finding]:
+    """Look at the disk the embedded PostgreSQL is on: full, it writes nothing, and may not even start."""
+    if settings.embedded:
+        directory = settings.state_directory
+        free = shutil.disk_usage(directory).free
+        said = f"{free // 1024**2} MiB free for {directory}"
+        if free < LEAST_FREE_OCTETS:
+            mend = "make room, or shorten retention_days"
+            yield wrong("PostgreSQL: space", f"{said}: when it is full, nothing is metered or sold", mend)
+        else:
+            yield good("PostgreSQL: space", said)
+
+
 def judge_space(directory: Path, free_octets: int, free_inodes: int) -> Finding:
     """Judge the room that is left for the journal."""
     topic, mend = "journal: space", "make room, or shorten journal_retention_seconds"

@@ -22,6 +22,7 @@ from billing.deliveries import DISPATCHED_AT_ONCE, dispatch
 from sync_daemon.database import billing_engine, billing_url, connect
 from sync_daemon.events.courier import Courier, Tongue
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -69,22 +70,23 @@ class _Office:
 
 def _follow(office: _Office, stop: threading.Event) -> None:
     """Lay out what is new, wake the couriers, wait for news."""
+    away = Trouble(log, "events wait until the database can be used: %s")
     while not stop.is_set():
         try:
-            _follow_while_connected(office, stop)
+            _follow_while_connected(office, stop, away)
         except (psycopg2.OperationalError, psycopg2.InterfaceError, sqlalchemy.exc.OperationalError) as error:
-            first_line = str(error).strip().partition("\n")[0]
-            log.warning("events wait until the database can be used: %s", first_line)
+            away.tell(error)
             stop.wait(RETRY_SECONDS)
 
 
-def _follow_while_connected(office: _Office, stop: threading.Event) -> None:
+def _follow_while_connected(office: _Office, stop: threading.Event, away: Trouble) -> None:
     listening = connect(billing_url(office.settings), "herotill events listen", autocommit=True)
     try:
         with listening.cursor() as cursor:
             cursor.execute("LISTEN herotill_event")
         while not stop.is_set():
             dispatch_all(office.engine, office.settings)
+            away.is_over("events are delivered again")
             for courier in office.couriers:
                 courier.news.set()
             _wait(listening, office.threads, stop)

@@ -23,6 +23,7 @@ from sync_daemon.meter.journal_rows import forget_positions, read_positions
 from sync_daemon.meter.reading import CHUNK_OCTETS, Chunk, JournalReader
 from sync_daemon.prepared import PLAN_BY_INDEXES
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -136,32 +137,35 @@ def run(settings: Settings, stop: threading.Event) -> None:
     # A batch makes many objects and no cycles: looking for cycles at the usual pace costs a fifth of the meter's time.
     gc.set_threshold(100_000, 50, 100)
     settings.journal_directory.mkdir(parents=True, exist_ok=True)
+    away = Trouble(log, "the meter cannot use the database and tries again: %s")
+    unread = Trouble(log, "the journal cannot be read, the meter tries again: %s", logging.ERROR)
     while not stop.is_set():
         try:
-            _meter_while_connected(settings, stop)
+            _meter_while_connected(settings, stop, away)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            log.warning("the meter lost the database and tries again: %s", str(error).strip())
+            away.tell(error)
             stop.wait(RETRY_SECONDS)
         except OSError as error:
-            log.error("the journal cannot be read, the meter tries again: %s", error)
+            unread.tell(error)
             stop.wait(RETRY_SECONDS)
         except JournalReadTwice as error:
             log.error("another meter has applied segment %s of this journal; starting over", error)
             stop.wait(RETRY_SECONDS)
 
 
-def _meter_while_connected(settings: Settings, stop: threading.Event) -> None:
+def _meter_while_connected(settings: Settings, stop: threading.Event, away: Trouble) -> None:
     connection = connect(radius_url(settings), "herotill meter")
     try:
         if not _become_the_meter(connection, settings.node, stop):
             return
-        log.info("metering the journal of node %s in %s", settings.node, settings.journal_directory)
-        _follow_journal(Meter(connection, settings), stop)
+        if not away.is_told:
+            log.info("metering the journal of node %s in %s", settings.node, settings.journal_directory)
+        _follow_journal(Meter(connection, settings), stop, away)
     finally:
         connection.close()
 
 
-def _follow_journal(meter: Meter, stop: threading.Event) -> None:
+def _follow_journal(meter: Meter, stop: threading.Event, away: Trouble) -> None:
     """Apply whatever comes; when asked to stop, first what is there."""
     cleaned_at = caught_up_at = 0.0
     while True:
@@ -170,6 +174,7 @@ def _follow_journal(meter: Meter, stop: threading.Event) -> None:
         if meter.pause_seconds and time.monotonic() - caught_up_at > CAUGHT_UP_SECONDS:
             meter.note_caught_up(looked_at)
             caught_up_at = time.monotonic()
+            away.is_over("the meter is at work again")
         if time.monotonic() - cleaned_at > CLEANING_SECONDS:
             meter.remove_old()
             cleaned_at = time.monotonic()

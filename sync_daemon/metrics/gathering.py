@@ -17,6 +17,7 @@ from sync_daemon.journal_lag import JournalLag, read_lag
 from sync_daemon.meter.journal_rows import read_positions
 from sync_daemon.metrics.counting import Counting
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 from sync_daemon.watching import (
     BooksState,
     LiveCount,
@@ -69,6 +70,7 @@ class Gathering:
     _live: dict[str, LiveCount] | None = None
     _live_due_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _away: Trouble = field(default_factory=lambda: Trouble(log, "metrics: the database does not answer: %s"))
     _counting: Counting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,9 +108,10 @@ class Gathering:
                     self._live, self._live_due_at = read_live(cursor), time.monotonic() + LIVE_SECONDS
             with self._connection(billing_url(self.settings)).cursor() as cursor:
                 books = read_books_state(cursor)
+            self._away.is_over("metrics: the database answers again")
         except psycopg2.Error as error:
             self._disconnect()
-            log.warning("metrics: the database does not answer: %s", " ".join(str(error).split()))
+            self._away.tell(error)
             troubles.append("the database does not answer")
         lag = None if positions is None else self._lag(positions, troubles)
         live = self._live if radius is not None else None

@@ -20,8 +20,9 @@ from sync_daemon.database import embedded_cluster, ensure_running
 from sync_daemon.notify import ServiceManager
 from sync_daemon.reloading import read_again, watch_file
 from sync_daemon.settings import Settings
-from sync_daemon.supervision.worker_main import DRAIN_SECONDS, EXPECTED_FAILURES, in_one_line
+from sync_daemon.supervision.worker_main import DRAIN_SECONDS, EXPECTED_FAILURES
 from sync_daemon.supervision.worker_process import WorkerProcess
+from sync_daemon.trouble import in_one_line
 
 log = logging.getLogger(__name__)
 

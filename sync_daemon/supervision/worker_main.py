@@ -25,6 +25,7 @@ from sync_daemon.logs import configure_logging
 from sync_daemon.settings import Settings
 from sync_daemon.supervision.pulse import BEAT_SECONDS, Pulse
 from sync_daemon.supervision.roster import WORKERS
+from sync_daemon.trouble import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,6 @@ EXPECTED_FAILURES = (
 """What the world does to a daemon; everything else is a fault of ours and is logged with its traceback."""
 
 Run = Callable[[Settings, threading.Event], None]
-
-
-def in_one_line(error: Exception) -> str:
-    """Return what an error says, for a line of the log."""
-    return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
 
 
 def run_worker(name: str, settings: Settings, beats: Connection) -> None:

@@ -146,6 +146,11 @@ def test_a_full_state_disk_stops_no_worker_for_good_and_cuts_nobody(
             daemon_disk.fill()
             refusal = _until_postgresql_feels_it(state, writer)
             assert refusal.stderr.count("\n") == 1, refusal.stderr
+            assert "No space left on device" in refusal.stderr
+            assert "make room" in refusal.stderr
+            examined = json.loads(_herotill(state, "doctor", "--json", "--raddb", "/nowhere").stdout)
+            assert ("PostgreSQL: space", "wrong") in [(each["topic"], each["health"]) for each in examined]
+            _await(daemon, lambda: _told(daemon, "the meter cannot use the database") == 1)
             assert daemon.process.poll() is None
 
             daemon_disk.make_room()
@@ -153,10 +158,15 @@ def test_a_full_state_disk_stops_no_worker_for_good_and_cuts_nobody(
             _await(daemon, lambda: _octets(state) == 1_000_000)
             _await(daemon, lambda: _herotill(state, "status", "--once").returncode == 0)
             assert _ask(state, CUTS) == "0"
+            assert _told(daemon, "the meter cannot use the database") == 1
             daemon.process.terminate()
             assert daemon.process.wait(DEADLINE_SECONDS) == 0
         writer.close()
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def _told(daemon: Daemon, sentence: str) -> int:
+    return daemon.log_path.read_text().count(sentence)
 
 
 def _report(writer: JournalWriter, status: str, octets: int) -> None:
