@@ -1,6 +1,7 @@
 """Examines an installation and says how to mend what it finds. Looks only; changes nothing.
 
-One module for each thing looked at: `machine`, `postgresql`, `pooling`, `freeradius` (what its files say is judged in `radiusd_conf`).
+One module for each thing looked at: `machine`, `postgresql`, `pooling`, `freeradius` (what its files say is judged in
+`radiusd_conf`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
