@@ -30,6 +30,8 @@ BATCH_SIZE = 2000
 TOPUPS_AT_ONCE = 50
 
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('herotill billing run'))")
+# With two databases: up to when what was used is known here. What rolls over and what use costs waits for it, not longer.
+_KNOWN_UNTIL = text("SELECT min(coalesce(returned_until, 'epoch')) FROM billing.region")
 _COUNT_DUE = text("SELECT count(*) FROM billing.billing_profile WHERE next_cycle_at < :until")
 # Whose balance may cover a bill that nobody has settled: normally nobody, for every payment settles. No join, so that no
 # plan can be a bad one.
@@ -124,7 +126,8 @@ def run(
     report = Report(options.dry_run)
     with _alone(open_books) as holder:
         if not options.dry_run:
-            _do(_Run(open_books, until, now, options, report, progress))
+            known_until = holder.scalar(_KNOWN_UNTIL) or until
+            _do(_Run(open_books, min(until, known_until), now, options, report, progress))
         else:
             everything = holder.begin_nested()
             _do(_Run(_within(holder), until, max(until, now), options, report, progress))

@@ -43,6 +43,11 @@ def radius_url(settings: Settings) -> str:
     return settings.radius_url or billing_url(settings)
 
 
+def are_apart(settings: Settings) -> bool:
+    """Whether the books and RADIUS are in two databases."""
+    return radius_url(settings) != billing_url(settings)
+
+
 def packet_time_url(settings: Settings) -> str:
     """Return the libpq URI FreeRADIUS uses, with the role herotill_radius. Raises InvalidValue where none is set."""
     if settings.packet_time_url is not None:

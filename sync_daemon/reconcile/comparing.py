@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 
 from herotill.reconciling import Change, changed_fields
-from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.database import are_apart, billing_url, connect, radius_url
 from sync_daemon.reconcile.carrying import carry
 from sync_daemon.reconcile.relations import BY_NAME, RELATIONS, SUMMED, Relation, Scope
 from sync_daemon.returning.carrying import Region
@@ -110,7 +110,7 @@ def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
         raise
     with radius, radius.cursor() as cursor:
         cursor.execute(_PREPARE)
-    if billing_url(settings) == radius_url(settings):
+    if not are_apart(settings):
         return Databases(books, radius)
     try:
         return Databases(books, radius, join(books, radius, settings.region))

@@ -1,10 +1,10 @@
 """The worker `reconcile`: accounts that change are compared and mended at once, everything every few minutes (rule R30).
 
 It hears the books (`herotill_account`) and edits by hand (`herotill_drift`). With two databases this is how a change reaches
-RADIUS at all; a third thread then carries back what RADIUS has metered (sync_daemon/returning), and a full pass also holds the
-books' own copy of RADIUS to the books. Full passes have a thread and connections of their own, so that no change waits for
-one, and are one daemon's at a time, by an advisory lock. A database that cannot be read is one line in the log, and nothing is
-changed because of it: whatever is written was compared with the books in the same transaction.
+RADIUS at all; a third thread then carries back what RADIUS has metered (sync_daemon/returning), and a full pass also holds
+the books' own copy of RADIUS to the books. Full passes have a thread and connections of their own, so that no change waits
+for one, and are one daemon's at a time, by an advisory lock. A database that cannot be read is one line in the log, and
+nothing is changed because of it: whatever is written was compared with the books in the same transaction.
 """
 
 import json
@@ -21,7 +21,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
 from herotill.errors import Refused
-from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.database import are_apart, billing_url, connect, radius_url
 from sync_daemon.reconcile.apart import wishing
 from sync_daemon.reconcile.comparing import Databases, open_databases
 from sync_daemon.reconcile.mending import Mended, Mending
@@ -69,7 +69,7 @@ class Heard:
 def run(settings: Settings, stop: threading.Event) -> None:
     """Reconcile until `stop`; a database that goes away is waited for."""
     trouble = _Trouble()
-    work = [_pass_until] if is_one(settings) else [_pass_until, return_until]
+    work = [_pass_until, return_until] if are_apart(settings) else [_pass_until]
     others = [
         threading.Thread(target=trouble.retrying, args=(settings, stop, one), name=one.__name__)
         for one in work
@@ -114,7 +114,7 @@ def _pass_until(settings: Settings, stop: threading.Event) -> None:
     who = "herotill reconcile pass"
     with ExitStack() as opened:
         compared = [opened.enter_context(closing(open_databases(settings, who)))]
-        if not is_one(settings):
+        if are_apart(settings):
             copy = replace(settings, radius_url=None)
             compared.append(opened.enter_context(closing(open_databases(copy, f"{who} copy"))))
         while not stop.is_set():
@@ -216,11 +216,6 @@ class _Keeper:
         names = sorted(set().union(*heard.names.values()))
         with self.databases.books as connection, connection.cursor() as cursor:
             cursor.execute(_FORGET_EDITS, (names,))
-
-
-def is_one(settings: Settings) -> bool:
-    """Whether the books and RADIUS are in one database."""
-    return billing_url(settings) == radius_url(settings)
 
 
 def _may_go_on(settings: Settings, found: Survey) -> bool:
