@@ -18,7 +18,7 @@ from sqlalchemy.orm import sessionmaker
 from billing import billing_run
 from billing.billing_run import Options, Report, SessionFactory
 from herotill.errors import Refused
-from sync_daemon.database import billing_engine, connect, radius_url
+from sync_daemon.database import billing_engine, billing_url, connect
 from sync_daemon.settings import Settings
 from sync_daemon.trouble import Trouble
 
@@ -43,7 +43,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 def _bill(settings: Settings, stop: threading.Event, away: Trouble) -> None:
-    listening = connect(radius_url(settings), "herotill billing listen", autocommit=True)
+    listening = connect(billing_url(settings), "herotill billing listen", autocommit=True)
     engine = billing_engine(settings, "herotill billing")
     try:
         with listening.cursor() as cursor:

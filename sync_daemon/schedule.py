@@ -1,12 +1,13 @@
 """What happens by the clock: grants expire to the second, what packet time did is booked, and chores beside it.
 
-The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED.
+The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED. With two databases
+the clock of RADIUS and the books have a thread each, so that neither waits for the other's database.
 """
 
 import logging
 import select
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -22,7 +23,7 @@ from billing.access_events import BATCH_SIZE, MAX_SETTLED, book_access_events, s
 from herotill.ending import cuts_at_end
 from herotill.grants import with_end_written
 from sync_daemon.chores import Chores
-from sync_daemon.database import billing_engine, connect, radius_url
+from sync_daemon.database import are_apart, billing_engine, billing_url, connect, radius_url
 from sync_daemon.grant_rows import write_ended
 from sync_daemon.laddering import changes_of_step, service_before_expiry, service_of
 from sync_daemon.meter.statements import load_accounts, load_live_sessions
@@ -98,15 +99,18 @@ def next_expiry(connection: Connection) -> datetime | None:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the clock until `stop`; a database that goes away is waited for."""
-    chores = threading.Thread(target=_do_chores, args=(settings, stop), name="chores", daemon=True)
-    chores.start()
+    others = [threading.Thread(target=_do_chores, args=(settings, stop), name="chores", daemon=True)]
+    if are_apart(settings):
+        books = (_keep_books_apart, settings, stop, "the schedule of the books")
+        others.append(threading.Thread(target=_while_connected, args=books, name="books", daemon=True))
+    for thread in others:
+        thread.start()
     try:
-        away = Trouble(log, "the schedule waits for the database: %s")
-        while not stop.is_set():
-            _keep_time_while_connected(settings, stop, away)
+        _while_connected(_keep_time, settings, stop, "the schedule")
     finally:
         stop.set()
-        chores.join(JOIN_SECONDS)
+        for thread in others:
+            thread.join(JOIN_SECONDS)
 
 
 def _do_chores(settings: Settings, stop: threading.Event) -> None:
@@ -118,12 +122,36 @@ def _do_chores(settings: Settings, stop: threading.Event) -> None:
         stop.set()
 
 
-def _keep_time_while_connected(settings: Settings, stop: threading.Event, away: Trouble) -> None:
+def _while_connected(
+    work: Callable[[Settings, threading.Event, Trouble], None],
+    settings: Settings,
+    stop: threading.Event,
+    who: str,
+) -> None:
+    away = Trouble(log, f"{who} waits for the database: %s")
+    while not stop.is_set():
+        try:
+            work(settings, stop, away)
+        except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
+            away.tell(error)
+            stop.wait(RETRY_SECONDS)
+
+
+def _keep_books_apart(settings: Settings, stop: threading.Event, away: Trouble) -> None:
+    """Keep the books where they have a database of their own: what RADIUS did comes there with a notification."""
+    listening = connect(billing_url(settings), "herotill schedule books listen", autocommit=True)
+    engine = billing_engine(settings, "herotill schedule books")
     try:
-        _keep_time(settings, stop, away)
-    except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
-        away.tell(error)
-        stop.wait(RETRY_SECONDS)
+        with listening.cursor() as cursor:
+            cursor.execute("LISTEN herotill_event")
+        while not stop.is_set():
+            while not stop.is_set() and _keep_books(engine):
+                pass
+            away.is_over("the books' schedule goes on")
+            _hear(listening, LONGEST_WAIT_SECONDS, stop)
+    finally:
+        engine.dispose()
+        listening.close()
 
 
 def _keep_time(settings: Settings, stop: threading.Event, away: Trouble) -> None:
@@ -136,7 +164,7 @@ def _keep_time(settings: Settings, stop: threading.Event, away: Trouble) -> None
         while not stop.is_set():
             while not stop.is_set() and expire_grants(working, datetime.now(UTC)):
                 pass
-            while not stop.is_set() and _keep_books(engine):
+            while not stop.is_set() and not are_apart(settings) and _keep_books(engine):
                 pass
             away.is_over("the schedule goes on")
             _wait(listening, working, stop)
@@ -181,7 +209,11 @@ def _wait(listening: Connection, working: Connection, stop: threading.Event) -> 
     seconds = LONGEST_WAIT_SECONDS
     if expiry is not None:
         seconds = min(seconds, (expiry - datetime.now(UTC)).total_seconds())
-    deadline = datetime.now(UTC).timestamp() + max(seconds, SHORTEST_WAIT_SECONDS)
+    _hear(listening, max(seconds, SHORTEST_WAIT_SECONDS), stop)
+
+
+def _hear(listening: Connection, seconds: float, stop: threading.Event) -> None:
+    deadline = datetime.now(UTC).timestamp() + seconds
     while not stop.is_set() and (left := deadline - datetime.now(UTC).timestamp()) > 0:
         # In short steps, because a signal handler can only set `stop`.
         if select.select([listening], [], [], min(left, 0.2))[0]:
