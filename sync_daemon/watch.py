@@ -60,6 +60,7 @@ class ImportFolder:
     directory: Path
     engine: sqlalchemy.Engine
     _sizes: dict[Path, _Size] = field(default_factory=dict)
+    _unread: set[Path] = field(default_factory=set)
 
     def look(self, now: datetime) -> bool:
         """Import what is complete; True while files are there that are not. One daemon at a time looks."""
@@ -68,6 +69,7 @@ class ImportFolder:
                 return False
             waiting = list(self._files())
             self._sizes = {path: size for path, size in self._sizes.items() if path in waiting}
+            self._unread.intersection_update(waiting)
             for path in waiting:
                 if self._is_complete(path):
                     self._import(path, now)
@@ -90,8 +92,11 @@ class ImportFolder:
             status = path.stat()
             has_writer = _has_writer(path)
         except OSError as error:
-            log.warning("%s cannot be read yet: %s", path, error)
+            if path not in self._unread:
+                log.warning("%s cannot be read yet: %s", path, error.strerror)
+                self._unread.add(path)
             return False
+        self._unread.discard(path)
         known = self._sizes.get(path)
         moment = time.monotonic()
         if known is None or (known.octets, known.changed_at_ns) != (status.st_size, status.st_mtime_ns):

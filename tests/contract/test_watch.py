@@ -1,5 +1,6 @@
 """The import folder: complete files are imported once, half-copied ones wait, bad ones are put aside with the reason."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,3 +118,39 @@ def test_while_the_database_is_away_a_file_waits(
     thread.join(DEADLINE_SECONDS)
     assert (directory / "hostel-a" / "x.csv").exists()
     assert files(directory / "done") == files(directory / "rejected") == []
+
+
+def test_what_is_no_csv_is_left_alone_and_what_says_it_is_and_is_not_is_put_aside(
+    folder: Path, settings: Settings
+) -> None:
+    (folder / "hostel-a" / "readme.txt").write_text("not for you")
+    (folder / "hostel-a" / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)))
+    (folder / "hostel-a" / "empty.csv").touch()
+    until(lambda: {"picture.csv", "empty.csv"} <= set(files(folder / "rejected")))
+    reports = [path.read_text() for path in (folder / "rejected").glob("*.txt")]
+    assert len(reports) == 2
+    assert all(text.startswith("nothing was imported") for text in reports), reports
+    assert [path.name for path in (folder / "hostel-a").iterdir()] == ["readme.txt"]
+    assert customers(settings) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_waits_and_holds_no_other_up(
+    folder: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = folder / "hostel-a" / "closed.csv"
+    closed.touch(mode=0o000)
+    (folder / "hostel-a" / "open.csv").write_text(HEAD + ROWS)
+    until(lambda: "open.csv" in files(folder / "done"))
+    until(lambda: "closed.csv cannot be read yet" in caplog.text)
+    assert caplog.text.count("closed.csv cannot be read yet") == 1
+    closed.chmod(0o600)
+    closed.write_text(HEAD)
+    until(lambda: not closed.exists())
+
+
+def test_a_copy_that_was_cut_off_in_a_row_changes_nothing(folder: Path, settings: Settings) -> None:
+    whole = HEAD + ROWS
+    (folder / "hostel-a" / "cut.csv").write_text(whole[: whole.index("Bob") + 8])
+    until(lambda: "cut.csv" in files(folder / "rejected"))
+    assert customers(settings) == 0
