@@ -30,6 +30,16 @@ _numbers = itertools.count(1)
 RunHerotill = Callable[..., Result]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured (their property `measured`)."""
+    passed = terminalreporter.getreports("passed")
+    figures = [str(value) for each in passed for name, value in each.user_properties if name == "measured"]
+    if figures:
+        terminalreporter.section("measured")
+        for figure in dict.fromkeys(figures):
+            terminalreporter.line(figure)
+
+
 @contextmanager
 def migrated_cluster() -> Iterator[EmbeddedPostgresql]:
     """A private PostgreSQL with a migrated template database, stopped and removed at the end."""
