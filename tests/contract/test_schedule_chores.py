@@ -1,5 +1,6 @@
 """What the schedule does now and then, on a real database: stale sessions, retention, the archive."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from sync_daemon.retention import delete_old
 from sync_daemon.retention_days import RetentionDays
 from sync_daemon.settings import Settings
 from sync_daemon.stale import close_stale, observe_intervals
+from tests.conftest import RunHerotill
 from tests.contract.test_meter import BEGUN_US, ask, meter_journal, packet
 
 BEGUN = datetime.fromtimestamp(BEGUN_US / 1_000_000, UTC)
@@ -143,6 +145,34 @@ def test_closed_sessions_go_to_the_archive_in_batches_and_no_figure_changes(sett
     assert ask(settings, "SELECT acct_session_id FROM radius.session ORDER BY 1") == [("3",), ("4",), ("on",)]
     partitions = "SELECT count(DISTINCT tableoid)::int, count(*)::int FROM radius.radacct_archive"
     assert ask(settings, partitions) == [(3, 3)]
+
+
+def test_r36_the_report_of_usage_says_the_same_when_its_sessions_are_archived_and_gone(
+    settings: Settings, run_herotill: RunHerotill
+) -> None:
+    change(
+        settings,
+        "INSERT INTO billing.account (username, secret, kind, created_at) VALUES ('anna', 'x', 'prepaid', now())",
+    )
+    for number in range(3):
+        meter_journal(
+            settings,
+            (number * 3600, packet(str(number), "Start")),
+            (number * 3600 + 50, packet(str(number), "Stop", 1_000_000 + number, 50)),
+        )
+    command = ("report", "usage", "--json", "--from", "2023-11-01", "--to", "2023-12-31")
+    before = run_herotill(*command)
+    assert before.exit_code == 0, before.output
+    assert sum(day["up"] for day in json.loads(before.stdout)) == 3_000_003
+
+    assert archive(settings, at(86_400)) == 3
+    assert ask(settings, "SELECT count(*)::int FROM radius.radacct") == [(0,)]
+    assert run_herotill(*command).stdout == before.stdout
+
+    connection = database.connect(database.radius_url(settings), "test")
+    assert drop_old_months(connection, at(400 * 86_400)) != []
+    connection.close()
+    assert run_herotill(*command).stdout == before.stdout
 
 
 def _explained(settings: Settings) -> list[tuple[Any, ...]]:
