@@ -7,45 +7,47 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+# All that can name a session to its NAS, as herotill.sessions.identifying_attributes has it.
+_NAMES = """
+           jsonb_strip_nulls(jsonb_build_object(
+               'User-Name', username,
+               'Acct-Session-Id', acct_session_id,
+               'Calling-Station-Id', nullif(calling_station_id, ''),
+               'Framed-IP-Address', host(framed_ip_address),
+               'Framed-IPv6-Prefix', framed_ipv6_prefix::text,
+               'NAS-Port-Id', nullif(nas_port_id, ''),
+               'Called-Station-Id', nullif(called_station_id, ''),
+               'Service-Type', nullif(service_type, '')))
+"""
 # One request per live session. The transaction's number makes the key unique to this change and the same within it.
-_CUT_SESSIONS = text("""
+_CUT_SESSIONS = text(f"""
     INSERT INTO radius.coa_request (request_key, action, purpose, reason, username, acct_unique_id, nas_address,
                                     session_attributes, caused_at)
     SELECT 'disconnect:' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
            'disconnect', CASE WHEN :reason = ANY(:reconnecting) THEN 'restore' ELSE 'end' END, :reason, username,
            acct_unique_id, nas_address,
-           jsonb_strip_nulls(jsonb_build_object(
-               'User-Name', username,
-               'Acct-Session-Id', acct_session_id,
-               'Framed-IP-Address', host(framed_ip_address),
-               'Calling-Station-Id', nullif(calling_station_id, ''),
-               'NAS-Port-Id', nas_port_id)),
+           {_NAMES},
            :caused_at
     FROM radius.session
     WHERE username = ANY(:usernames) AND stopped_at IS NULL
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
-""")
+""")  # noqa: S608 - the words are ours
 # As above; what a session is changed to comes with its id, nothing for one that is cut.
-_CHANGE_SESSIONS = text("""
+_CHANGE_SESSIONS = text(f"""
     INSERT INTO radius.coa_request (request_key, action, purpose, reason, username, acct_unique_id, nas_address,
                                     session_attributes, changes, caused_at)
     SELECT action || ':' || acct_unique_id || ':' || :reason || ':' || pg_current_xact_id(),
            action, CASE action WHEN 'coa' THEN 'restrict' ELSE 'end' END, :reason, username, acct_unique_id, nas_address,
-           jsonb_strip_nulls(jsonb_build_object(
-               'User-Name', username,
-               'Acct-Session-Id', acct_session_id,
-               'Framed-IP-Address', host(framed_ip_address),
-               'Calling-Station-Id', nullif(calling_station_id, ''),
-               'NAS-Port-Id', nas_port_id)),
+           {_NAMES},
            changes, :caused_at
-    FROM (SELECT key, value AS changes, CASE value WHEN '{}' THEN 'disconnect' ELSE 'coa' END AS action
+    FROM (SELECT key, value AS changes, CASE value WHEN '{{}}' THEN 'disconnect' ELSE 'coa' END AS action
           FROM jsonb_each(CAST(:wanted AS jsonb))) AS wanted
     JOIN radius.session ON acct_unique_id = key
     WHERE stopped_at IS NULL
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
-""")
+""")  # noqa: S608
 _REVIEW = text("""
     INSERT INTO radius.session_review (username)
     SELECT DISTINCT username FROM radius.session WHERE username = ANY(:usernames) AND stopped_at IS NULL
