@@ -30,7 +30,7 @@ TYPES = (
     ),
     *("cisco", "cisco-ios", "cisco-isg", "cisco-xe", "juniper", "junos", "huawei", "nokia", "alcatel"),
     *("unifi", "ubiquiti", "aruba", "ruckus", "cambium", "accel-ppp", "accel", "hostapd"),
-    *("ocserv", "openconnect", "strongswan", "generic", "other"),
+    *("ocserv", "openconnect", "strongswan", "aos-cx", "generic", "other"),
 )
 SHORTEST_SECRET_OCTETS = 8
 LONGEST_SECRET_OCTETS = 128

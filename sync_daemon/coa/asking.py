@@ -14,7 +14,7 @@ from herotill.dictionary import dictionary_path
 from sync_daemon.coa.client import ClientSettings, DynamicAuthorizationClient
 from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange
 from sync_daemon.coa.packets import Action, AttributeValue
-from sync_daemon.coa.profiles import profiles_for, ways_to_name
+from sync_daemon.coa.profiles import nas_attributes, profiles_for, ways_to_name
 from sync_daemon.coa.timing import RetransmissionTiming
 
 IMPATIENT = RetransmissionTiming(
@@ -39,6 +39,7 @@ async def _ask(nas_type: str, destination: Destination, settings: ClientSettings
     nobody: dict[str, AttributeValue] = {
         "User-Name": name, "Acct-Session-Id": name, "Acct-Multi-Session-Id": name, "Framed-IP-Address": "192.0.2.254",
         "Framed-IPv6-Prefix": "2001:db8:ffff::/64", "Calling-Station-Id": "02-00-00-00-00-00", "Service-Type": 2,
+        "NAS-Port-Id": name, **nas_attributes(destination.address),
     }  # fmt: skip
     try:
         requests = {

@@ -60,7 +60,8 @@ RETURNING request.coa_request_id, request.attempts, request.action, request.reas
           NOT EXISTS (SELECT FROM radius.session AS other
                       WHERE other.username = request.username AND other.stopped_at IS NULL
                         AND other.nas_address = request.nas_address
-                        AND other.acct_unique_id <> request.acct_unique_id)
+                        AND other.acct_unique_id <> request.acct_unique_id),
+          session.nas_identifier
 """
 
 # statement_timestamp() and not clock_timestamp(): only a stable function lets the index coa_request_due end the scan.
@@ -163,6 +164,7 @@ class DueRequest:
     session_state: SessionState = SessionState.UNKNOWN
     interim_interval_seconds: int | None = None
     is_only_session: bool = True
+    nas_identifier: str | None = None  # as the NAS last reported it
 
     @property
     def action_now(self) -> Action:
@@ -263,7 +265,7 @@ def _execute_for(
 def _due_request(coa_request_id: int, attempt: int, action: str, *rest: Any) -> DueRequest:
     reason, username, nas_address, session_attributes, changes, caused_at, purpose, *progress = rest
     profile_number, becomes_disconnect, failures, was_acked, is_superseded, session_state, *known = progress
-    interim_interval_seconds, is_only_session = known
+    interim_interval_seconds, is_only_session, nas_identifier = known
     return DueRequest(
         coa_request_id,
         attempt,
@@ -283,4 +285,5 @@ def _due_request(coa_request_id: int, attempt: int, action: str, *rest: Any) -> 
         SessionState(session_state),
         interim_interval_seconds,
         is_only_session,
+        nas_identifier,
     )

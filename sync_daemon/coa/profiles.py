@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from herotill.dialect import IdentificationProfile, dialect_for
 from sync_daemon.coa.packets import Action, AttributeValue
+from sync_daemon.coa.ports import IpAddress, plain_address
 
-__all__ = ["IdentificationProfile", "NamedSession", "profiles_for", "ways_to_name"]
+__all__ = ["IdentificationProfile", "NamedSession", "nas_attributes", "profiles_for", "ways_to_name"]
 
 ONE_SESSION = frozenset(
     {"Acct-Session-Id", "Acct-Multi-Session-Id", "Framed-IP-Address", "Framed-IPv6-Prefix", "NAS-Port"}
@@ -26,6 +27,16 @@ def profiles_for(nas_type: str, action: Action = Action.DISCONNECT) -> tuple[Ide
     """Return the profiles of a make (radius.nas.type, any case), in the order to be tried; none: it takes no such."""
     dialect = dialect_for(nas_type)
     return dialect.coa if action is Action.COA else dialect.disconnect
+
+
+def nas_attributes(nas_address: IpAddress, nas_identifier: str | None = None) -> dict[str, AttributeValue]:
+    """Return what says which NAS is meant, for the few makes that insist (RFC 5176 §3).
+
+    The address is the one its packets come from; what it calls itself is as it last reported.
+    """
+    plain = plain_address(nas_address)
+    name = "NAS-IP-Address" if plain.version == 4 else "NAS-IPv6-Address"
+    return {name: str(plain), "NAS-Identifier": nas_identifier or ""}
 
 
 def ways_to_name(

@@ -9,7 +9,7 @@ from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange
 from sync_daemon.coa.nas_targets import NasTarget
 from sync_daemon.coa.outbox import AttemptRecord, DueRequest, SessionState
 from sync_daemon.coa.packets import Ack, Action, Nak, Timeout, Unsendable
-from sync_daemon.coa.profiles import NamedSession, ways_to_name
+from sync_daemon.coa.profiles import NamedSession, nas_attributes, ways_to_name
 from sync_daemon.coa.serving import ServingSettings
 from sync_daemon.coa.steps import Again, Await, Course, Settled, Step, after_no_effect, next_step
 
@@ -87,7 +87,8 @@ def _address_some_way(due: DueRequest, target: NasTarget) -> AddressedRequest | 
 
 def _ways(due: DueRequest, target: NasTarget) -> tuple[NamedSession, ...]:
     assert isinstance(due.session_attributes, dict)  # noqa: S101 - the caller looked
-    return ways_to_name(target.nas_type, due.session_attributes, due.action_now, due.is_only_session)
+    known = {**nas_attributes(due.nas_address, due.nas_identifier), **due.session_attributes}
+    return ways_to_name(target.nas_type, known, due.action_now, due.is_only_session)
 
 
 def _address(due: DueRequest, target: NasTarget, ways: tuple[NamedSession, ...]) -> AddressedRequest:

@@ -200,6 +200,26 @@ def test_r31_attributes_the_nas_does_not_take_are_replaced(books: Connection, da
     ]
 
 
+def test_r31_a_switch_that_insists_is_told_which_nas_is_meant(books: Connection, database_url: str) -> None:
+    """Given an AOS-CX that knows itself by another name now, when it refuses (403), then it is told its address."""
+    named = {32: 403, 4: 0}
+
+    def switch(request: bytes) -> list[bytes]:
+        said = next(named[kind] for kind, _ in attributes_of(request) if kind in named)
+        return [error(request, said) if said else answer(request, request[0] + 1)]
+
+    with FakeNas(switch) as nas, workers(books, database_url):
+        add_nas(books, nas, nas_type="aos-cx")
+        session = begin_session(books)
+        query(books, "UPDATE radius.session SET nas_identifier = 'switch-1' RETURNING 1")
+        named_by = {"User-Name": "student-1", "Acct-Session-Id": "81"}
+        request = enqueue(books, "r", acct_unique_id=session, session=named_by)
+        wait_for_state(books, request, "acked")
+        heard = [dict(attributes_of(each.octets)) for each in nas.heard]
+    assert [each.get(32) for each in heard] == [b"switch-1", None]
+    assert [each.get(4) for each in heard] == [None, bytes((127, 0, 0, 1))]
+
+
 def test_r31_another_session_of_the_user_is_never_ended_by_the_name_alone(
     books: Connection, database_url: str
 ) -> None:

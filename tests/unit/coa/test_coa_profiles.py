@@ -1,10 +1,12 @@
 """How a session is named to each make of NAS (rule R31)."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from herotill.dialect import dialects
 from herotill.dictionary import dictionary
-from sync_daemon.coa.profiles import NamedSession, profiles_for, ways_to_name
+from sync_daemon.coa.profiles import NamedSession, nas_attributes, profiles_for, ways_to_name
 
 KNOWN = {
     "User-Name": "student-1",
@@ -15,6 +17,8 @@ KNOWN = {
     "NAS-Identifier": "hotspot-1",
     "Service-Type": "Login-User",
 }
+
+NAS_NAMES = ("NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier")
 
 
 def name_session(nas_type: str, known: dict[str, str]) -> NamedSession | None:
@@ -50,15 +54,24 @@ def test_a_missing_required_attribute_leads_to_the_next_profile() -> None:
     assert name_session("mikrotik", {"NAS-Identifier": "hotspot-1"}) is None
 
 
-def test_no_profile_says_which_nas_is_meant() -> None:
+def test_r31_which_nas_is_meant_is_said_only_to_who_insists() -> None:
     """Fortinet refuses NAS-IP-Address, and a NAS behind translation knows another address of itself."""
-    for profile in (
-        profile for dialect in dialects().values() for profile in dialect.disconnect + dialect.coa
-    ):
-        assert not {"NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"} & {
-            *profile.required,
-            *profile.optional,
-        }
+    for name, dialect in dialects().items():
+        for profile in dialect.disconnect + dialect.coa:
+            said = {*NAS_NAMES} & {*profile.required, *profile.optional}
+            assert len(said) == (1 if name == "aos-cx" else 0), f"{name}: {profile.name}"
+
+
+def test_r31_a_switch_that_insists_is_named_as_it_reports_and_then_as_we_know_it() -> None:
+    known = {"User-Name": "u", "Acct-Session-Id": "81", **nas_attributes(ip_address("192.0.2.9"), "switch-1")}
+    assert [dict(way.attributes) for way in ways_to_name("aos-cx", known)] == [
+        {"User-Name": "u", "Acct-Session-Id": "81", "NAS-Identifier": "switch-1"},
+        {"User-Name": "u", "Acct-Session-Id": "81", "NAS-IP-Address": "192.0.2.9"},
+    ]
+    known = {"User-Name": "u", "Acct-Session-Id": "81", **nas_attributes(ip_address("2001:db8::9"))}
+    assert [dict(way.attributes) for way in ways_to_name("aos-cx", known)] == [
+        {"User-Name": "u", "Acct-Session-Id": "81", "NAS-IPv6-Address": "2001:db8::9"}
+    ]
 
 
 def test_profiles_have_names_of_their_own_and_known_attributes() -> None:

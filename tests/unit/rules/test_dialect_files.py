@@ -41,6 +41,7 @@ WANTED = (
         "nokia",
         "unifi",
         "aruba",
+        "aos-cx",
         "ruckus",
         "cambium",
         "accel-ppp",
@@ -124,6 +125,7 @@ def test_sessions_are_named_by_what_is_known_of_them() -> None:
         "service_type": "Login-User",
     }
     known = set(identifying_attributes(session(details=every)))
+    known |= {"NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"}  # of its NAS (sync_daemon.coa.profiles)
     named = {
         attribute
         for dialect in dialects().values()
