@@ -42,8 +42,8 @@ SELECT_SNAPSHOT_AND_POSITIONS = """
         WHERE node = %s AND segment = ANY(%s))
 """
 GRANT_ALLOCATION = "SELECT radius.grant_allocation(%s, %s, %s, %s)"
-START_FIRST_USE = "SELECT radius.start_first_use(%s, %s)"
-RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s)"
+START_FIRST_USE = "SELECT radius.start_first_use(%s, %s, %s)"
+RESERVE_SLICE = "SELECT radius.reserve_slice(%s, %s, %s, %s, %s, %s)"
 
 UNMETERED_LIMIT = 200_000
 
@@ -153,9 +153,10 @@ class SnapshotStore:
             case GrantAllocation(key, until):
                 rows = self._database.execute(GRANT_ALLOCATION, (request.username, key, now, until))
             case StartFirstUse(grant_id):
-                rows = self._database.execute(START_FIRST_USE, (grant_id, now))
+                rows = self._database.execute(START_FIRST_USE, (request.username, grant_id, now))
             case ReserveSlice(grant_id, octets, until):
-                rows = self._database.execute(RESERVE_SLICE, (request.login_id, grant_id, octets, now, until))
+                promise = (request.username, request.login_id, grant_id, octets, now, until)
+                rows = self._database.execute(RESERVE_SLICE, promise)
         self._memory.outdate(request.username)
         return bool(rows[0][0])
 

@@ -152,7 +152,7 @@ def _ticket_visits(connection: Connection, example: Example, day: date, now: dat
             begins_at = example.at(day, dice.randint(9, 20), dice.randint(0, 59))
             if begins_at >= now:
                 continue
-            cursor.execute("SELECT radius.start_first_use(%s, %s)", (entitlement_id, begins_at))
+            cursor.execute("SELECT radius.start_first_use(%s, %s, %s)", (code, entitlement_id, begins_at))
             octets = int(quota * dice.uniform(0.2, 0.9))
             ends_at = begins_at + timedelta(minutes=dice.randint(10, 55))
             hourly = ((octets * 9 // 10, octets // 10),)

@@ -270,5 +270,5 @@ def test_a_first_use_is_nothing_new(isp: Isp) -> None:
         "UPDATE radius.entitlement SET first_used_at = NULL, seconds_after_first_use = 60, expires_at = NULL"
     )
     isp.do("DELETE FROM radius.session_review")
-    isp.do("SELECT radius.start_first_use(entitlement_id, now()) FROM radius.entitlement")
+    isp.do("SELECT radius.start_first_use(username, entitlement_id, now()) FROM radius.entitlement")
     assert isp.review() == 0

@@ -62,8 +62,8 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 STATEMENTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "snapshot": (SELECT_SNAPSHOT, ("user77",)),
     "allocation": (GRANT_ALLOCATION, ("user77", "allocation:group27:user77:2026-11-01", NOW, None)),
-    "first use": (START_FIRST_USE, (77, NOW)),
-    "slice": (RESERVE_SLICE, ("login", 77, 10, NOW, NOW)),
+    "first use": (START_FIRST_USE, ("user77", 77, NOW)),
+    "slice": (RESERVE_SLICE, ("user77", "login", 77, 10, NOW, NOW)),
 }
 
 

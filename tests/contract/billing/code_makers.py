@@ -46,7 +46,7 @@ def make_refills(
 def begin_use(books: OpenBooks, ask: Ask, username: str, at: datetime) -> None:
     """Log in for the first time, as packet time does it, and let the books hear of it."""
     ask(
-        """SELECT radius.start_first_use(entitlement_id, :at) FROM radius.entitlement
+        """SELECT radius.start_first_use(username, entitlement_id, :at) FROM radius.entitlement
            WHERE username = :name AND ended_at IS NULL""",
         name=username,
         at=at,

@@ -80,7 +80,7 @@ def _do(books: OpenBooks, ask: Ask, wish: str, target: tuple[int, str]) -> None:
 
     def use() -> None:
         ask(
-            """SELECT radius.start_first_use(entitlement_id, now()) FROM radius.entitlement
+            """SELECT radius.start_first_use(username, entitlement_id, now()) FROM radius.entitlement
                WHERE username = :code AND ended_at IS NULL""",
             code=code,
         )

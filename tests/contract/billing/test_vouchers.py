@@ -33,7 +33,7 @@ def _batch(books: OpenBooks, now: datetime, sell: SellWhen, count: int = 1, **mo
 
 def _use(ask: Ask, code: str, at: datetime) -> None:
     started = ask(
-        """SELECT radius.start_first_use(entitlement_id, :at) AS started
+        """SELECT radius.start_first_use(username, entitlement_id, :at) AS started
            FROM radius.entitlement WHERE username = :code""",
         code=code,
         at=at,
