@@ -18,7 +18,7 @@ import yaml
 from sync_daemon.settings import FILE_NAME, new_class_secret, render_settings, write_private
 from sync_daemon.supervision.roster import WORKERS
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEROTILL = (sys.executable, "-c", "from sync_daemon.cli import main; main()")
 
