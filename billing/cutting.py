@@ -48,6 +48,13 @@ _CHANGE_SESSIONS = text(f"""
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
 """)  # noqa: S608
+# With two databases: RADIUS may have sessions that are not known here yet.
+_ORDER_CUT = text("""
+    INSERT INTO radius.cut_order (username, purpose, reason, caused_at)
+    SELECT username, CASE WHEN :reason = ANY(:reconnecting) THEN 'restore' ELSE 'end' END, :reason, :caused_at
+    FROM unnest(CAST(:usernames AS text[])) AS username WHERE EXISTS (SELECT FROM billing.region)
+    RETURNING cut_order_id
+""")
 _REVIEW = text("""
     INSERT INTO radius.session_review (username)
     SELECT DISTINCT username FROM radius.session WHERE username = ANY(:usernames) AND stopped_at IS NULL
@@ -71,7 +78,7 @@ def cut_sessions(session: Session, usernames: Sequence[str], *, reason: str, now
         "caused_at": now,
     }
     cut = len(session.execute(_CUT_SESSIONS, values).all())
-    if cut:
+    if session.execute(_ORDER_CUT, values).all() or cut:
         session.execute(_NOTIFY_COA)
     return cut
 

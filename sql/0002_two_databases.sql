@@ -27,6 +27,15 @@ LEFT JOIN billing.customer_group USING (group_id);
 -- What the books asked of live sessions: told to RADIUS once. With one database it stays empty: the row is where it is needed.
 ALTER TABLE radius.coa_request ADD COLUMN told_radius_at timestamptz;
 
+-- Accounts whose sessions the books ended: RADIUS may have sessions the books have not heard of yet. Deleted when told.
+CREATE TABLE radius.cut_order (
+    cut_order_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username     text NOT NULL,
+    purpose      text NOT NULL,
+    reason       text NOT NULL,
+    caused_at    timestamptz NOT NULL
+);
+
 -- ---------------------------------------------------------------- at RADIUS: what the books do not know yet
 
 -- One row where the books are in another database.

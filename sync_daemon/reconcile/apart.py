@@ -5,15 +5,20 @@ transaction that brings its account's rows, so that nobody is cut off before he 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 
 from herotill.grants import Grant
+from herotill.live_change import Purpose
 from herotill.reconciling import Change
 from herotill.refilling import overuse_taken
+from herotill.sessions import Session
 from sync_daemon.grant_rows import read_grants
+from sync_daemon.meter.statements import load_live_sessions
+from sync_daemon.outbox import Wanted, put_requests
 from sync_daemon.reconcile.comparing import Databases
 from sync_daemon.reconcile.rows import BORN_WITH, Births
 
@@ -64,7 +69,17 @@ _PUT_WISHES = """
         ON CONFLICT (request_key) DO NOTHING RETURNING 1)
     SELECT pg_notify('herotill_coa', '') FROM put LIMIT 1
 """
+_ENDING_ALREADY = """
+    SELECT acct_unique_id FROM radius.coa_request
+    WHERE acct_unique_id = ANY(%s) AND finished_at IS NULL AND action = 'disconnect'
+"""
 _TOLD = "UPDATE radius.coa_request SET told_radius_at = now() WHERE coa_request_id = ANY(%s)"
+_ORDERS = f"""
+    DELETE FROM radius.cut_order AS ordered WHERE username = ANY(%(names)s) AND {_IS_HERE.format("ordered")}
+    RETURNING username, purpose, reason, caused_at, cut_order_id
+"""  # noqa: S608 - our own text
+# Which differences nobody wished for: they are drift, and what is mended then cuts.
+_EDITED = "SELECT name FROM radius.hand_edit WHERE name = ANY(%s)"
 # What a grant gives is noted at RADIUS too, when it comes there; only what was asked for by itself is carried.
 _REVIEWS = f"""
     WITH taken AS (
@@ -80,9 +95,20 @@ _PUT_REVIEWS = """
 _WISHING = f"""
     SELECT username FROM (
         SELECT username FROM radius.coa_request WHERE finished_at IS NULL AND told_radius_at IS NULL
-        UNION SELECT username FROM radius.session_review) AS wished
+        UNION SELECT username FROM radius.cut_order UNION SELECT username FROM radius.session_review) AS wished
     WHERE {_IS_HERE.format("wished")} ORDER BY 1
 """  # noqa: S608 - our own text
+
+
+@dataclass(frozen=True, slots=True)
+class CutOrder:
+    """The books ended an account's sessions, whichever there are."""
+
+    username: str
+    purpose: str
+    reason: str
+    caused_at: datetime
+    number: int
 
 
 def wishing(databases: Databases) -> list[str]:
@@ -106,10 +132,63 @@ def carry_wishes(databases: Databases, names: Sequence[str]) -> None:
         if numbers:
             radius.execute(_PUT_WISHES, (requests,))
             books.execute(_TOLD, (numbers,))
+        books.execute(_ORDERS, chosen)
+        _obey(radius, [CutOrder(*row) for row in books.fetchall()])
         books.execute(_REVIEWS, chosen)
         (reviewed,) = books.fetchone() or ([],)
         if reviewed:
             radius.execute(_PUT_REVIEWS, (reviewed,))
+
+
+def _obey(radius: Cursor, orders: Sequence["CutOrder"]) -> None:
+    """End the sessions the books did not know of, too."""
+    live = load_live_sessions(radius, sorted({order.username for order in orders}))
+    asked = ending_already(radius, live)
+    requests = {
+        session.acct_unique_id: (
+            Wanted(
+                session,
+                f"order:{session.acct_unique_id}:{order.number}",
+                Purpose(order.purpose),
+                order.reason,
+                {},
+            ),
+            order.caused_at,
+        )
+        for order in orders
+        for session in live
+        if session.username == order.username and session.acct_unique_id not in asked
+    }
+    for request, caused_at in requests.values():
+        put_requests(radius, [request], caused_at)
+
+
+def ending_already(radius: Cursor, sessions: Sequence[Session]) -> set[str]:
+    """Return which of these sessions are being ended, so that nobody asks for it twice."""
+    radius.execute(_ENDING_ALREADY, ([one.acct_unique_id for one in sessions],))
+    return {row[0] for row in radius.fetchall()}
+
+
+def drifted(databases: Databases, changes: Sequence[Change]) -> list[Change]:
+    """Return the changes whose sessions reconcile itself must end: of what the books do, they say so themselves.
+
+    Who may not log in at all is not left online in any case.
+    """
+    names = [change.name for change in changes]
+    edited: set[str] = set()
+    for connection in (databases.books, databases.radius):
+        with connection.cursor() as cursor:
+            cursor.execute(_EDITED, (names,))
+            edited.update(row[0] for row in cursor.fetchall())
+    return [
+        change
+        for change in changes
+        if change.name in edited
+        or (
+            change.relation == "managed_account"
+            and (change.after is None or change.after["status"] == "disabled")
+        )
+    ]
 
 
 def births_of(databases: Databases, changes: Iterable[Change]) -> tuple[Births, set[str]]:

@@ -44,11 +44,6 @@ _MEMBERS = """
     UNION SELECT username FROM radius.radusergroup WHERE groupname = ANY(%(groups)s) ORDER BY 1
 """
 _NOTIFY = "SELECT pg_notify(%s, %s)"
-# With two databases the books' own requests come over first: who is to be cut is cut once, and for their reason.
-_ENDING_ALREADY = """
-    SELECT acct_unique_id FROM radius.coa_request
-    WHERE acct_unique_id = ANY(%s) AND finished_at IS NULL AND purpose = 'end'
-"""
 _TRANSACTION = "SELECT pg_current_xact_id()::text"
 
 
@@ -125,7 +120,8 @@ class Mending:
                 rows.write(cursor, changes)
             else:
                 self._write_apart(cursor, changes)
-            cut_off = {change.name for change in changes if change.cuts_off}
+            cutting = changes if self.databases.is_one else apart.drifted(self.databases, changes)
+            cut_off = {change.name for change in cutting if change.cuts_off}
             cut = _cut_sessions(cursor, cut_off, self.now, spares_ending=not self.databases.is_one)
             log_drift(cursor, changes, cut, self.by)
             _notify(cursor, scope, sorted({change.name for change in changes}))
@@ -164,8 +160,7 @@ def _cut_sessions(
     (number,) = cursor.fetchone() or ("",)
     sessions = load_live_sessions(cursor, sorted(usernames))
     if spares_ending:
-        cursor.execute(_ENDING_ALREADY, ([one.acct_unique_id for one in sessions],))
-        ending = {row[0] for row in cursor.fetchall()}
+        ending = apart.ending_already(cursor, sessions)
         sessions = [one for one in sessions if one.acct_unique_id not in ending]
     requests = [
         Wanted(one, f"sync:{one.acct_unique_id}:{number}", Purpose.END, CUT_REASON, {}) for one in sessions
