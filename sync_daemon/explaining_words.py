@@ -53,7 +53,11 @@ CUT_WORDS = {
     "void": "the plan was taken back", "disabled": "the account was disabled, rule R30",
     "suspended": "a bill is unpaid, rule R24", "resumed": "it is no longer suspended, rule R24",
     "deleted": "the account is gone", "converted": "the account is of another kind now, rule R2",
+    "replaced": "its device has logged in again, rule R6",
     "ladder": "a step of the plan's rates was reached, rule R16", "operator": "an operator asked for it",
+    "renewed": "something was bought or given, rule R16", "transferred": "its data was given away, rule R20",
+    "expired": "the code was not used in time, rule R8",
+    "reconcile": "RADIUS had let it in against the books, rule R30",
 }  # fmt: skip
 _LOGINS = ("login", "refused")
 _CUTS = ("disconnect", "coa")

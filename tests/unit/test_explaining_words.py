@@ -36,6 +36,8 @@ def test_r35_every_refusal_has_words_and_its_rule(reason: Reason) -> None:
         ("refused", "bad-credentials", "bad-credentials: the password was wrong"),
         ("login", "accepted, 02-00", "accepted, 02-00"),
         ("disconnect", "expiry, 17, acked", "expiry, 17, acked: the plan ended, rule R13"),
+        ("coa", "renewed, 17", "renewed, 17: something was bought or given, rule R16"),
+        ("disconnect", "reconcile", "reconcile: RADIUS had let it in against the books, rule R30"),
         ("granted", "quota", "quota"),
     ],
 )
