@@ -14,6 +14,7 @@ from herotill.devices import normal_mac
 from herotill.grants import Grant, GrantEnd, burn_order, grant_end, grant_ends_at
 from herotill.policy import Ending, ServicePolicy, Sharing, parse_devices
 from herotill.reasons import Reason
+from herotill.replacing import device_of, devices_on
 from herotill.reply import (
     UNLIMITED,
     Reply,
@@ -221,12 +222,12 @@ def _decide_at_end(grant: Grant, end: GrantEnd) -> Decision:
 
 
 def _too_many_sessions(request: LoginRequest, snapshot: AccountSnapshot, policy: ServicePolicy) -> bool:
-    """Rule R6: a device that is on already may log in again; its old session is replaced."""
-    if policy.max_sessions is None:
+    """Rule R6: a device that is on already may log in again; its old session is replaced (herotill.replacing)."""
+    if policy.max_sessions is None or len(snapshot.sessions) < policy.max_sessions:
         return False
-    device = request.calling_station_id
-    others = [s for s in snapshot.sessions if not device or s.calling_station_id != device]
-    return len(others) >= policy.max_sessions
+    device = normal_mac(request.calling_station_id) or request.calling_station_id
+    others = [one for one in snapshot.sessions if not device or device_of(one) != device]
+    return devices_on(others) >= policy.max_sessions
 
 
 def _available_octets(snapshot: AccountSnapshot, grant: Grant, now: datetime) -> int:

@@ -17,6 +17,9 @@ from herotill.usage import Usage
 from herotill.value import value
 
 STALE = "Stale-Session"
+REPLACED = "Replaced-Session"
+"""Its device has logged in again (rule R6), and its router has not said Stop."""
+_WITHOUT_STOP = (STALE, REPLACED)
 NAS_RESTARTED = "NAS-Reboot"
 REUSE_TOLERANCE = timedelta(seconds=30)
 """How much later a session must have begun to be another one: more than a NAS takes to repeat a Start without saying so."""
@@ -134,7 +137,7 @@ def apply_report(session: Session, report: Report, login_id: str | None = None) 
 
 
 def _stopped(session: Session, report: Report) -> tuple[datetime | None, str | None]:
-    if report.status is Status.STOP and (session.stopped_at is None or session.terminate_cause == STALE):
+    if report.status is Status.STOP and (session.stopped_at is None or session.terminate_cause in _WITHOUT_STOP):
         return report.event_at, report.terminate_cause or "Unknown"
     if report.status is Status.INTERIM and _goes_on(session, report):
         return None, None
@@ -143,7 +146,7 @@ def _stopped(session: Session, report: Report) -> tuple[datetime | None, str | N
 
 def _goes_on(session: Session, report: Report) -> bool:
     """Whether an interim shows a session alive that was closed without a Stop."""
-    if session.stopped_at is None or session.terminate_cause == STALE:
+    if session.stopped_at is None or session.terminate_cause in _WITHOUT_STOP:
         return True  # rule R32: it was only late
     # Some NASes say Accounting-On when their configuration is read again, and drop nobody.
     return session.terminate_cause == NAS_RESTARTED and report.event_at > session.stopped_at + REUSE_TOLERANCE

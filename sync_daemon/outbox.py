@@ -22,7 +22,8 @@ from herotill.sessions import Session, identifying_attributes
 
 INSERT_REQUESTS = """
     INSERT INTO radius.coa_request (
-        request_key, action, purpose, reason, username, acct_unique_id, nas_address, session_attributes, changes, caused_at)
+        request_key, action, purpose, reason, username, acct_unique_id, nas_address, session_attributes, changes, caused_at,
+        next_attempt_at)
     VALUES %s
     ON CONFLICT (request_key) DO NOTHING
     RETURNING coa_request_id
@@ -57,18 +58,25 @@ SUPERSEDE_ENDS = """
       AND reason IN ('quota', 'time', 'expiry', 'void', 'ladder')
 """
 
+ROW = f"({'%s, ' * 10}clock_timestamp() + make_interval(secs => %s))"
+
 NOTIFY_COA = "SELECT pg_notify('herotill_coa', '')"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One request: what is asked of a session's NAS, and what for. Without `changes` the session is ended."""
+    """One request: what is asked of a session's NAS, and what for. Without `changes` the session is ended.
+
+    `named_by` is how the NAS may be told which session is meant; None: by all that is known. It is asked `after_seconds`.
+    """
 
     session: Session
     request_key: str
     purpose: Purpose
     reason: str
     changes: Mapping[str, str | list[str]]
+    named_by: Mapping[str, str] | None = None
+    after_seconds: float = 0.0
 
 
 def request_cuts(cursor: Cursor, cuts: Iterable[Cut], caused_at: datetime | None) -> None:
@@ -100,7 +108,7 @@ def put_requests(cursor: Cursor, requests: Sequence[Wanted], caused_at: datetime
     if not requests:
         return
     rows = [_row(request, caused_at) for request in requests]
-    added = [row[0] for row in execute_values(cursor, INSERT_REQUESTS, rows, fetch=True)]
+    added = [row[0] for row in execute_values(cursor, INSERT_REQUESTS, rows, ROW, fetch=True)]
     if added:
         cursor.execute(SUPERSEDE, {"ids": added})
         cursor.execute(NOTIFY_COA)
@@ -155,7 +163,8 @@ def _row(request: Wanted, caused_at: datetime | None) -> tuple[object, ...]:
         session.username,
         session.acct_unique_id,
         session.nas_address,
-        json.dumps(identifying_attributes(session)),
+        json.dumps(identifying_attributes(session) if request.named_by is None else dict(request.named_by)),
         json.dumps(request.changes),
         caused_at,
+        request.after_seconds,
     )
