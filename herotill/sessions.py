@@ -137,7 +137,9 @@ def apply_report(session: Session, report: Report, login_id: str | None = None) 
 
 
 def _stopped(session: Session, report: Report) -> tuple[datetime | None, str | None]:
-    if report.status is Status.STOP and (session.stopped_at is None or session.terminate_cause in _WITHOUT_STOP):
+    if report.status is Status.STOP and (
+        session.stopped_at is None or session.terminate_cause in _WITHOUT_STOP
+    ):
         return report.event_at, report.terminate_cause or "Unknown"
     if report.status is Status.INTERIM and _goes_on(session, report):
         return None, None
