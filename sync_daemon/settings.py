@@ -6,14 +6,11 @@ Owns names, types, defaults and where the file lies. Refuses to own what each se
 
 import os
 import platform
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
@@ -21,9 +18,24 @@ from billing.gateways import GatewayDefinition, read_gateways
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.events.configuration import Sink, read_sinks
 from sync_daemon.retention_days import RetentionDays, read_retention
+from sync_daemon.setting_values import (
+    read_address,
+    read_currency,
+    read_directory,
+    read_fdatasync,
+    read_language,
+    read_outage_for_unknown,
+    read_percent,
+    read_phone_region,
+    read_port,
+    read_seconds,
+    read_secret,
+    read_text,
+    read_time_zone,
+    read_url,
+)
 
 FILE_NAME = "herotill.yaml"
-FDATASYNC_POLICIES = ("always", "interval", "never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,136 +201,37 @@ def _parse(path: Path, text: str) -> Mapping[str, object]:
     return mapping
 
 
-def _text(key: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise InvalidValue(key, value, "it is printable text")
-    return value
-
-
-def _url(key: str, value: object) -> str:
-    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")):
-        # The value may hold a password and is not repeated.
-        raise InvalidValue(
-            key, type(value).__name__, "it is a URI such as postgresql://user:password@host/database"
-        )
-    return value
-
-
-def _secret(key: str, value: object) -> str:
-    if isinstance(value, str) and len(value) >= 32 and len(value) % 2 == 0:
-        try:
-            bytes.fromhex(value)
-        except ValueError:
-            pass
-        else:
-            return value
-    raise InvalidValue(
-        key, "(not shown)", "it is at least 32 hexadecimal digits, as `openssl rand -hex 32` prints them"
-    )
-
-
-def _directory(key: str, value: object) -> Path:
-    path = Path(_text(key, value)).expanduser()
-    if not path.is_absolute():
-        raise InvalidValue(key, value, "it is an absolute path")
-    return path
-
-
-def _fdatasync(key: str, value: object) -> str:
-    if value not in FDATASYNC_POLICIES:
-        raise InvalidValue(key, value, f"it is one of {', '.join(FDATASYNC_POLICIES)}")
-    return str(value)
-
-
-def _outage_for_unknown(key: str, value: object) -> str:
-    if value not in ("closed", "open"):
-        raise InvalidValue(key, value, "it is closed or open")
-    return str(value)
-
-
-def _seconds(key: str, value: object) -> int:
-    if type(value) is not int or not 1 <= value <= 10 * 366 * 86_400:
-        raise InvalidValue(key, value, "it is a whole number of seconds, from 1 to ten years")
-    return value
-
-
-def _port(key: str, value: object) -> int:
-    if type(value) is not int or not 0 <= value <= 65_535:
-        raise InvalidValue(key, value, "it is a port from 1 to 65535, or 0 for none")
-    return value
-
-
-def _percent(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise InvalidValue(key, value, "it is a number from 0 to 100")
-    return float(value)
-
-
-def _time_zone(key: str, value: object) -> str:
-    try:
-        return ZoneInfo(_text(key, value)).key
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidValue(key, value, "it is a name of the tz database, such as Africa/Nairobi") from None
-
-
-def _currency(key: str, value: object) -> str:
-    if not isinstance(value, str) or not (
-        len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()
-    ):
-        raise InvalidValue(key, value, "it is three capital letters (ISO 4217), such as KES")
-    return value
-
-
-def _language(key: str, value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", value):
-        raise InvalidValue(key, value, "it is a tag like en, sw or pt-BR (RFC 5646)")
-    return value
-
-
-def _phone_region(key: str, value: object) -> str:
-    from billing.phones import check_region  # noqa: PLC0415 - slow to import, and only commands need it
-
-    return check_region(key, _text(key, value))
-
-
-def _address(key: str, value: object) -> str:
-    try:
-        return str(ip_address(_text(key, value)))
-    except ValueError:
-        raise InvalidValue(key, value, "it is an IPv4 or IPv6 address") from None
-
-
 _READERS: dict[str, Callable[[str, object], Any]] = {
-    "class_secret": _secret,
-    "voucher_secret": _secret,
-    "login_url": _text,
-    "billing_url": _url,
-    "radius_url": _url,
-    "region": _text,
-    "packet_time_url": _url,
-    "node": _text,
-    "journal_directory": _directory,
-    "journal_fdatasync": _fdatasync,
-    "journal_retention_seconds": _seconds,
-    "client_lifetime_seconds": _seconds,
-    "time_zone": _time_zone,
-    "currency": _currency,
-    "coa_source_address": _address,
-    "outage_for_unknown": _outage_for_unknown,
-    "outage_session_seconds": _seconds,
-    "language": _language,
+    "class_secret": read_secret,
+    "voucher_secret": read_secret,
+    "login_url": read_text,
+    "billing_url": read_url,
+    "radius_url": read_url,
+    "region": read_text,
+    "packet_time_url": read_url,
+    "node": read_text,
+    "journal_directory": read_directory,
+    "journal_fdatasync": read_fdatasync,
+    "journal_retention_seconds": read_seconds,
+    "client_lifetime_seconds": read_seconds,
+    "time_zone": read_time_zone,
+    "currency": read_currency,
+    "coa_source_address": read_address,
+    "outage_for_unknown": read_outage_for_unknown,
+    "outage_session_seconds": read_seconds,
+    "language": read_language,
     "event_sinks": read_sinks,
     "payment_gateways": read_gateways,
-    "sync_pass_seconds": _seconds,
-    "sync_max_cut_off_percent": _percent,
-    "phone_region": _phone_region,
-    "stale_without_interims_seconds": _seconds,
+    "sync_pass_seconds": read_seconds,
+    "sync_max_cut_off_percent": read_percent,
+    "phone_region": read_phone_region,
+    "stale_without_interims_seconds": read_seconds,
     "retention_days": read_retention,
-    "import_directory": _directory,
-    "import_group": _text,
-    "metrics_port": _port,
-    "metrics_address": _address,
-    "worker_silence_seconds": _seconds,
+    "import_directory": read_directory,
+    "import_group": read_text,
+    "metrics_port": read_port,
+    "metrics_address": read_address,
+    "worker_silence_seconds": read_seconds,
 }
 
 if set(_READERS) != {field.name for field in fields(Settings)} - {"state_directory"}:  # pragma: no cover
