@@ -21,7 +21,9 @@ import psycopg2.extensions
 
 CHANNELS = ("herotill_account", "herotill_nas", "herotill_usage")
 CONNECT_SECONDS = 3.0
-FIRST_CONNECTION_SECONDS = 0.06
+FIRST_CONNECTION_SECONDS = 0.5
+"""Names are looked up, passwords proved, the machine is busy starting: whoever is refused meanwhile was refused for nothing.
+A database that refuses to be connected to ends the wait at once, one that is silent takes this long from one request."""
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 PAUSE_SECONDS = 0.01

@@ -69,6 +69,8 @@ def authorize(pairs: Pairs | None) -> Result:
 def _authorize(node: _Node, pairs: Pairs) -> Result:
     if last(pairs, SECTION) == "dynamic-client":
         return _dynamic_client(node, pairs)
+    if last(pairs, SECTION) == "status":
+        return radiusd.RLM_MODULE_OK  # a health check: that we are asked and answer is what it wants to know
     found = node.desk.authorize(pairs)
     # Message-Authenticator is in the reply already, first: sites-available/herotill puts it there.
     lists = {"config": found.passwords, "request": found.request_pairs, "reply": found.reply}
