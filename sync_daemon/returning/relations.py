@@ -24,8 +24,8 @@ def _read(table: str, key: str) -> str:
     """  # noqa: S608 - our own names
 
 
-# An end is believed where the terms the books have now agree with it: they may have given more meanwhile, and RADIUS, told
-# of that, lets the grant live again. A grant that the books ended stays ended.
+# An end is believed where it follows from the terms the books have now. They may have given or taken some meanwhile: RADIUS,
+# told of that, judges anew and says so. A grant that the books ended stays ended.
 GRANTS = Returning(
     "entitlement",
     _read("entitlement", "external_key"),
@@ -34,7 +34,9 @@ GRANTS = Returning(
     judged AS (
         SELECT came.external_key, came.used_input_octets, came.used_output_octets, came.used_seconds, came.first_used_at,
                came.last_used_at, came.ended_at, came.ended_reason, ends.expires_at,
-               have.ended_at IS NULL AND CASE came.ended_reason
+               have.ended_at IS NULL
+               AND (came.quota_octets, came.quota_seconds) IS NOT DISTINCT FROM (have.quota_octets, have.quota_seconds)
+               AND CASE came.ended_reason
                    WHEN 'quota' THEN came.used_octets >= have.quota_octets
                    WHEN 'time' THEN came.used_seconds >= have.quota_seconds
                    WHEN 'expiry' THEN came.ended_at >= LEAST(

@@ -153,3 +153,4 @@ def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 OpenIsp = Callable[..., Isp]
+"""open_isp(2): so many databases; see tests/contract/conftest.py."""

@@ -29,6 +29,7 @@ from billing.sales import Order
 from billing.statements import Filter, every_line
 from billing.top_ups import Gift
 from billing.transfers import Wish
+from herotill.allocation import Period
 from herotill.policy import Ending, ServicePolicy
 from herotill.quantities import Money
 from herotill.refilling import RefillTerms
@@ -63,7 +64,7 @@ def open_shop(isp: Isp) -> dict[str, str]:
     add_plan(isp.books, isp.now, "more", refill=RefillTerms(counts_overuse=True))
     add_plan(isp.books, isp.now, "meter", quota_octets=None)
     with isp.books() as session:
-        weekly = groups.Allocation(quota_octets=10 * MIB, period="week")
+        weekly = groups.Allocation(quota_octets=10 * MIB, period=Period.WEEK)
         groups.add(session, name="hostel", now=isp.now, allocation=weekly)
         for name in ("ann", "ben", "cleo", "dora"):
             enter_customer(session, name, isp.now, "hostel" if name == "cleo" else None)
