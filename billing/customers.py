@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from billing import accounts, groups
 from billing.checks import check_email, check_name, check_one_line, escape_like
 from billing.cutting import cut_sessions
+from billing.doubles import STRICT, Tolerance, check_email_is_clear
 from billing.models import Account, Customer, Purchase
 from billing.phones import normal_phone
 from billing.projection import project_accounts
@@ -68,14 +69,22 @@ class Person:
 
 
 def add(
-    session: Session, *, person: Person, now: datetime, group: str | None = None, region: str | None = None
+    session: Session,
+    *,
+    person: Person,
+    now: datetime,
+    group: str | None = None,
+    region: str | None = None,
+    tolerance: Tolerance = STRICT,
 ) -> Customer:
     """Enter a customer, unverified (rule R3). Raises InvalidValue, also for a phone that another customer has.
 
+    An e-mail address that another has, or that looks like theirs, is refused but for `tolerance` (billing.doubles).
     `region` is where a phone without a country code is (billing.phones).
     """
     check_name("name", person.name)
     check_email(person.email)
+    check_email_is_clear(session, person.email, tolerance)
     phone = _free_phone(session, normal_phone(person.phone, region))
     customer = Customer(
         account_number=session.scalars(_NEW_ACCOUNT_NUMBER).one(),
@@ -175,7 +184,12 @@ def mark_verified(session: Session, customer: Customer, *, by: str, now: datetim
 
 
 def edit(
-    session: Session, *, reference: str, changes: Mapping[str, str | None], region: str | None = None
+    session: Session,
+    *,
+    reference: str,
+    changes: Mapping[str, str | None],
+    region: str | None = None,
+    tolerance: Tolerance = STRICT,
 ) -> Customer:
     """Change `name`, `phone`, `email` or `group` (a name, or None for no group).
 
@@ -189,6 +203,7 @@ def edit(
         customer.phone = _free_phone(session, normal_phone(changes["phone"], region), customer)
     if "email" in changes:
         check_email(changes["email"])
+        check_email_is_clear(session, changes["email"], tolerance, customer.customer_id)
         customer.email = changes["email"]
     if "group" in changes:
         group = changes["group"]

@@ -1,5 +1,6 @@
 """`herotill account`: what logs in."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 from billing import accounts, conversion, customers, invoices, sales, suspension
 from billing.accounts import Login
 from billing.conversion import Conversion, Remainder
+from billing.doubles import Tolerance, check_username_is_clear
 from billing.models import Account
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
@@ -19,6 +21,7 @@ from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
     limit_option,
+    look_alikes_option,
     operator_name,
     parse_day_or_time,
     password_options,
@@ -59,6 +62,7 @@ def account() -> None:
 @click.option(
     "--cycle-day", type=click.IntRange(1, 31), help="Monthly: the day the cycle begins; default today."
 )
+@look_alikes_option
 @password_options
 @policy_options
 @output_options
@@ -69,13 +73,21 @@ def add(application: Application, /, output: Output, user: str, **options: Any) 
     login = Login(user, secret, AccountKind(options["kind"]))
     with application.billing_session() as session:
         owner = None if options["customer"] is None else customers.get(session, options["customer"])
-        cycle_day = options["cycle_day"]
-        if login.kind is AccountKind.MONTHLY:
-            cycle_day = cycle_day or application.now().astimezone(application.time_zone).day
-        more = {"policy": options["policy"], "cycle_day": cycle_day}
+        if owner is not None:
+            tolerance = Tolerance(look_alikes=options["allow_look_alikes"])
+            check_username_is_clear(session, user, tolerance, owner.customer_id)
+        more = {"policy": options["policy"], "cycle_day": cycle_day_of(application, login, options)}
         new = accounts.add(session, login=login, customer=owner, now=application.now(), **more)
         record = _row(new) | {"password": secret if is_generated else None}
     output.record(record, ADDED)
+
+
+def cycle_day_of(application: Application, login: Login, options: Mapping[str, Any]) -> int | None:
+    """Return the day a monthly account's cycle begins: the typed one, else the operator's today."""
+    typed: int | None = options["cycle_day"]
+    if typed is None and login.kind is AccountKind.MONTHLY:
+        return application.now().astimezone(application.time_zone).day
+    return typed
 
 
 @account.command(name="list")

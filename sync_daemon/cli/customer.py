@@ -12,11 +12,13 @@ from billing import accounts, customer_record, customers, ledger
 from billing.accounts import Login
 from billing.customer_record import Device, LivingGrant
 from billing.customers import Person, Sort, Standing, Wanted
+from billing.doubles import Tolerance, check_username_is_clear
 from billing.models import Customer
 from herotill.errors import InvalidValue
 from herotill.messages import approximate_octets
 from herotill.quantities import format_seconds
 from herotill.snapshot import AccountKind
+from sync_daemon.cli.account import cycle_day_of
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.customer_codes import invite, verify
 from sync_daemon.cli.customer_privacy import erase, export
@@ -25,6 +27,7 @@ from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
     limit_option,
+    look_alikes_option,
     operator_name,
     page_option,
     password_options,
@@ -69,6 +72,8 @@ _contact_options = [
         "--phone", help="International (E.164), like +254712345678; or of the setting phone_region."
     ),
     click.option("--email", help="E-mail address."),
+    click.option("--allow-same-email", is_flag=True, help="Another customer may have this address too."),
+    look_alikes_option,
 ]
 
 
@@ -100,11 +105,14 @@ def add(application: Application, /, output: Output, **options: Any) -> None:
     login, shown = _login(options)
     now = application.now()
     person = Person(options["name"], options["phone"], options["email"])
+    tolerance = Tolerance(options["allow_same_email"], options["allow_look_alikes"])
     with application.billing_session() as session:
         region = application.settings.phone_region
-        new = customers.add(session, person=person, group=options["group"], now=now, region=region)
+        more = {"group": options["group"], "region": region, "tolerance": tolerance}
+        new = customers.add(session, person=person, now=now, **more)
         if login is not None:
-            more = {"policy": options["policy"], "cycle_day": options["cycle_day"]}
+            check_username_is_clear(session, login.username, tolerance)
+            more = {"policy": options["policy"], "cycle_day": cycle_day_of(application, login, options)}
             accounts.add(session, login=login, customer=new, now=now, **more)
         if options["verified"]:
             customers.verify(session, reference=new.account_number, now=now, by=operator_name())
@@ -153,13 +161,23 @@ customer.add_command(erase)
 @_with_contact
 @click.option("--group", help="Move to this group; `none` for no group.")
 @pass_application
-def edit(application: Application, /, reference: str, **options: str | None) -> None:
+def edit(
+    application: Application,
+    /,
+    reference: str,
+    allow_same_email: bool,
+    allow_look_alikes: bool,
+    **options: str | None,
+) -> None:
     """Change a customer; `none` empties a phone, e-mail or group."""
+    tolerance = Tolerance(allow_same_email, allow_look_alikes)
     typed = {key: value for key, value in options.items() if value is not None}
     changes = {key: None if value == "none" and key != "name" else value for key, value in typed.items()}
     with application.billing_session() as session:
         region = application.settings.phone_region
-        found = customers.edit(session, reference=reference, changes=changes, region=region)
+        found = customers.edit(
+            session, reference=reference, changes=changes, region=region, tolerance=tolerance
+        )
         told = f"changed customer {found.account_number}: {', '.join(changes) or 'nothing'}"
     click.echo(told)
 

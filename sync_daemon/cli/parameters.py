@@ -258,4 +258,7 @@ page_option = click.option(
     show_default=True,
     help="Which of the pages of --limit.",
 )
+look_alikes_option = click.option(
+    "--allow-look-alikes", is_flag=True, help="Another customer's name or address may look like this one."
+)
 search_option = click.option("--search", default="", metavar="TEXT", help="Only what contains this.")

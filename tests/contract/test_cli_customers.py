@@ -140,3 +140,21 @@ def test_r36_an_export_is_a_private_file_and_an_erasure_asks_first(run: RunHerot
     assert run("customer", "show", "ann").exit_code == 2
     again = run("customer", "erase", "100016", "--yes")
     assert (again.exit_code, "erased already" in again.stderr) == (1, True)
+
+
+def test_r4_entering_one_customer_looks_for_doubles_as_an_import_does(run_herotill: RunHerotill) -> None:
+    piet = ("customer", "add", "--name", "Piet", "--user", "piet1", "--email", "piet@example.org")
+    assert run_herotill(*piet, "--generate-password").exit_code == 0
+    like = ("customer", "add", "--name", "Pat", "--user", "pietl", "--generate-password")
+    refused = run_herotill(*like)
+    assert refused.exit_code == 2
+    assert "user: pietl is not allowed; it looks like piet1 of customer" in refused.stderr.replace("'", "")
+    same = run_herotill("customer", "add", "--name", "Pia", "--email", "PIET@example.org")
+    assert (same.exit_code, "--allow-same-email" in same.stderr) == (2, True)
+    assert run_herotill("customer", "list", "--csv").stdout.count("\n") == 2, "nothing half-written"
+    assert run_herotill(*like, "--allow-look-alikes").exit_code == 0
+    wanted = ("customer", "add", "--name", "Pia", "--email", "PIET@example.org", "--allow-same-email")
+    assert run_herotill(*wanted).exit_code == 0
+    assert run_herotill("customer", "edit", "pietl", "--email", "piet@example.org").exit_code == 2
+    again = run_herotill("account", "add", "PlET1", "--customer", "pietl", "--generate-password")
+    assert again.exit_code == 2
