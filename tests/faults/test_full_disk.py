@@ -43,7 +43,7 @@ def journal_disk() -> Iterator[SmallDisk]:
         yield disk
 
 
-def test_a_full_journal_disk_answers_no_accounting_and_loses_none(
+def test_r34_a_full_journal_disk_answers_no_accounting_and_loses_none(
     journal_disk: SmallDisk, nodes: Nodes, isp: Isp, run_herotill: RunHerotill, state: Path
 ) -> None:
     """Given somebody online, when the journal's disk is full, then the NAS is not answered and sends again later."""
@@ -126,7 +126,7 @@ def _installed(disk: SmallDisk, journal: Path) -> Iterator[Path]:
         _herotill(state, "database", "stop")
 
 
-def test_a_full_state_disk_stops_no_worker_for_good_and_cuts_nobody(
+def test_r34_a_full_state_disk_stops_no_worker_for_good_and_cuts_nobody(
     daemon_disk: SmallDisk, tmp_path: Path
 ) -> None:
     """Given a daemon with the embedded PostgreSQL, when its disk is full, then what is journalled waits for room."""

@@ -55,7 +55,7 @@ def _warnings(daemon: Daemon) -> list[str]:
     ]
 
 
-def test_a_wrong_url_is_a_few_lines_and_the_right_one_is_taken_without_a_restart(
+def test_r34_a_wrong_url_is_a_few_lines_and_the_right_one_is_taken_without_a_restart(
     daemon: Daemon, state: Path, database_url: str
 ) -> None:
     before = ask(database_url, STANDING)
@@ -73,7 +73,7 @@ def test_a_wrong_url_is_a_few_lines_and_the_right_one_is_taken_without_a_restart
     assert ask(database_url, STANDING) == before
 
 
-def test_a_database_that_may_not_be_read_is_told_and_cuts_nobody(
+def test_r34_a_database_that_may_not_be_read_is_told_and_cuts_nobody(
     daemon: Daemon, database_url: str, owner_url: str
 ) -> None:
     before = ask(database_url, STANDING)
