@@ -19,7 +19,7 @@ from nas_simulator.makes import MIKROTIK, Make
 from nas_simulator.nas import SimulatedNas
 from nas_simulator.outcomes import Accepted, LoginOutcome
 from nas_simulator.settings import NasSettings
-from sync_daemon.database import billing_engine, transaction
+from sync_daemon.database import billing_engine, radius_url, transaction
 from sync_daemon.explaining import Explanation, explain_account
 from sync_daemon.settings import Settings
 from tests.integration.conftest import NAS_SECRET
@@ -80,8 +80,7 @@ class Isp:
 
     @contextmanager
     def radius(self) -> Iterator[Any]:
-        assert self.settings.billing_url is not None
-        with transaction(self.settings.billing_url, "test") as connection, connection.cursor() as cursor:
+        with transaction(radius_url(self.settings), "test") as connection, connection.cursor() as cursor:
             yield cursor
 
     def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from sync_daemon import live_sessions, meter, schedule
 from sync_daemon.coa import worker as coa
+from sync_daemon.reconcile import worker as reconcile
 from sync_daemon.settings import Settings
 
 Run = Callable[[Settings, threading.Event], None]
@@ -14,6 +15,7 @@ ALL: dict[str, Run] = {
     "live": live_sessions.run,
     "schedule": schedule.run,
 }
+EVERY = ALL | {"reconcile": reconcile.run}
 STOP_SECONDS = 15.0
 
 
@@ -40,7 +42,7 @@ class Workers:
 
     def _run(self, name: str) -> None:
         try:
-            ALL[name](self._settings, self._stop)
+            EVERY[name](self._settings, self._stop)
         except BaseException as failure:
             self._failures.append(failure)
             raise
