@@ -74,5 +74,5 @@ def check_username_is_clear(
 def _refuse_look_alike(field: str, value: str, candidates: Sequence[Row[Any]]) -> None:
     for one in candidates:
         if look_alike(value, one.value):
-            allowed = f"it looks like {one.value} of customer {one.account_number}; --allow-look-alikes enters it all the same"
-            raise InvalidValue(field, value, allowed)
+            alike = f"it looks like {one.value} of customer {one.account_number}"
+            raise InvalidValue(field, value, f"{alike}; --allow-look-alikes enters it all the same")
