@@ -16,6 +16,7 @@ from herotill.journal import ACCOUNTING, LOGIN, Damaged, Record
 from herotill.nas import NasDirectory
 from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
+from sync_daemon.meter.denied import end_denied_sessions
 from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
 from sync_daemon.meter.reading import Chunk
 from sync_daemon.meter.replacing import replace_old_sessions
@@ -155,6 +156,7 @@ def _apply_run(cursor: Cursor, reports: Sequence[BoundReport]) -> set[str]:
     changes = apply_reports(reports, accounts, sessions)
     write_changes(cursor, changes)
     replace_old_sessions(cursor, accounts, changes)
+    end_denied_sessions(cursor, accounts, changes)
     stepped_at = tell_steps(cursor, accounts, changes, services)
     _cut_ended(cursor, accounts, changes, stepped_at)
     return set(changes.received_at)

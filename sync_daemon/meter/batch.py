@@ -13,7 +13,7 @@ from herotill.grants import Burn, Grant, burn, grant_end, with_end_written
 from herotill.multiplier import PER_MILLE, charged_usage
 from herotill.notices import marks_passed
 from herotill.sessions import Session, apply_report, begin_session, session_of
-from herotill.snapshot import AccountKind, Reservation
+from herotill.snapshot import AccountKind, AccountStatus, Reservation
 from herotill.usage import NOTHING_USED, Usage
 from herotill.value import value
 
@@ -23,12 +23,17 @@ IntervalKey = tuple[str, datetime, int]
 
 @dataclass(slots=True)
 class Account:
-    """One account under the meter: what was loaded, as the batch changes it. `kind` is None where nobody manages it."""
+    """One account under the meter: what was loaded, as the batch changes it. `kind` is None where nobody manages it.
+
+    `since` is when the books last said anything of it, its status too.
+    """
 
     username: str
     kind: AccountKind | None = None
     grants: dict[int, Grant] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
+    status: AccountStatus = AccountStatus.ACTIVE
+    since: datetime | None = None
 
 
 @value

@@ -8,7 +8,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's clas
 from herotill.accounting import NasRestart
 from herotill.grants import Grant
 from herotill.sessions import NAS_RESTARTED, SESSION_COLUMNS, Session, session_from_values
-from herotill.snapshot import AccountKind, Reservation
+from herotill.snapshot import AccountKind, AccountStatus, Reservation
 from sync_daemon.grant_rows import read_grants, write_ended, write_first_uses
 from sync_daemon.meter.batch import Account, Changes
 from sync_daemon.meter.notice_rows import write_passed_marks
@@ -20,7 +20,8 @@ LOCK_ACCOUNTS = Prepared(
     "lock_accounts",
     ("text[]",),
     """
-    SELECT username, kind FROM radius.managed_account WHERE username = ANY($1) ORDER BY username FOR NO KEY UPDATE
+    SELECT username, kind, status, updated_at FROM radius.managed_account
+    WHERE username = ANY($1) ORDER BY username FOR NO KEY UPDATE
     """,
 )
 
@@ -117,8 +118,9 @@ def load_accounts(cursor: Cursor, usernames: Iterable[str]) -> dict[str, Account
     accounts = {username: Account(username) for username in wanted}
     names = array("text[]", wanted)
     LOCK_ACCOUNTS.execute(cursor, names)
-    for username, kind in cursor.fetchall():
-        accounts[username].kind = _KINDS[kind]
+    for username, kind, status, since in cursor.fetchall():
+        account = accounts[username]
+        account.kind, account.status, account.since = _KINDS[kind], _STATUSES[status], since
     for username, grant in read_grants(cursor, wanted):
         accounts[username].grants[grant.grant_id] = grant
     SELECT_RESERVATIONS.execute(cursor, names)
@@ -130,6 +132,7 @@ def load_accounts(cursor: Cursor, usernames: Iterable[str]) -> dict[str, Account
 
 
 _KINDS = {str(kind): kind for kind in AccountKind}
+_STATUSES = {str(status): status for status in AccountStatus}
 
 
 def load_sessions(cursor: Cursor, session_keys: Iterable[str]) -> list[Session]:
