@@ -5,6 +5,7 @@ what was sent. The ledger stays append-only but for this: a user name within a d
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from billing import accounts, customers
 from billing.models import Customer
-from billing.personal_tables import OWNED, PersonalTable, personal_tables
+from billing.personal_tables import DIVIDED, OWNED, PersonalTable, personal_tables
 from herotill.errors import Refused
 
 # A session that was silent for so long reports no more, and is taken for over.
@@ -177,14 +178,31 @@ def _delete(table: PersonalTable) -> str:
 
 
 def _rename(table: PersonalTable) -> str:
-    changes = [f"username = {_PSEUDONYM}"]
-    changes += [f"{name} = {blank}" for name, blank in _BLANKS.items() if name in table.columns]
-    changes += [
-        f"{key} = replace(item.{key}, ':' || owned.username || ':', ':' || {_PSEUDONYM} || ':')"
+    changes = {"username": _PSEUDONYM}
+    changes |= {name: blank for name, blank in _BLANKS.items() if name in table.columns}
+    changes |= {
+        key: f"replace(item.{key}, ':' || owned.username || ':', ':' || {_PSEUDONYM} || ':')"
         for key in _RENAMED_KEYS
         if key in table.columns
-    ]
-    return f"{OWNED} UPDATE {table.name} AS item SET {', '.join(changes)} FROM owned WHERE {table.is_owned}"  # noqa: S608
+    }
+    if table.name in DIVIDED:
+        return _move(table, changes)
+    told = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    return f"{OWNED} UPDATE {table.name} AS item SET {told} FROM owned WHERE {table.is_owned}"  # noqa: S608
+
+
+def _move(table: PersonalTable, changes: Mapping[str, str]) -> str:
+    # Under another name a row lies elsewhere where the table is divided by user name: it is taken out and put in again.
+    # NULL of the column's own type, which RETURNING does not infer.
+    typed = {
+        name: f"nullif(item.{name}, item.{name})" if value == "NULL" else value
+        for name, value in changes.items()
+    }
+    values = ", ".join(typed.get(name, f"item.{name}") for name in table.columns)
+    return f"""
+        {OWNED}, gone AS (DELETE FROM {table.name} AS item USING owned WHERE {table.is_owned} RETURNING {values})
+        INSERT INTO {table.name} ({", ".join(table.columns)}) SELECT * FROM gone
+    """  # noqa: S608
 
 
 def _redescribe(session: Session, whose: dict[str, int]) -> None:

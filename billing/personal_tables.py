@@ -22,6 +22,8 @@ OWNED = """
                     THEN closed_at ELSE 'infinity' END AS until
         FROM billing.account mine WHERE customer_id = :customer_id)
 """
+DIVIDED = frozenset({"radius.usage_interval", "radius.radacct_archive"})
+"""What may be spread over several machines by user name (`herotill database distribute`)."""
 _KEYS = ("customer_id", "account_id", "from_account_id", "to_account_id", "username")
 _OWN_VOUCHERS = "(SELECT voucher_id FROM billing.voucher JOIN owned USING (account_id))"
 _OWN_NAMES = "(SELECT username FROM owned WHERE until = 'infinity') AND item.relation NOT LIKE '%group%'"

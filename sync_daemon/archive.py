@@ -10,15 +10,23 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 
 ARCHIVED_AT_ONCE = 5000
 
-# Oldest first, by the stock index on the start. Rows that somebody is writing are left for the next time.
-SELECT_CLOSED = """
+# Oldest first, by the stock index on the start.
+_CLOSED = """
     SELECT radacctid, acctuniqueid, acctstoptime FROM radius.radacct
     WHERE acctstarttime < %(closed_before)s AND acctstoptime < %(closed_before)s
     ORDER BY acctstarttime LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
 """
+# Rows that somebody is writing are left for the next time, and so are those whose month is not open.
+SELECT_CLOSED = f"""
+    SELECT * FROM ({_CLOSED} FOR UPDATE SKIP LOCKED) AS closed
+    WHERE date_trunc('month', acctstoptime AT TIME ZONE 'UTC') = ANY (%(months)s::timestamp[])
+"""  # noqa: S608 - a constant
 
-OPEN_MONTHS = "SELECT radius.open_archive_month(month) FROM unnest(%(months)s::timestamptz[]) AS month"
+# In a transaction of their own: Citus does not let the owner make a table and us write to it in one.
+OPEN_MONTHS = f"""
+    SELECT month, radius.open_archive_month(month AT TIME ZONE 'UTC') FROM (
+        SELECT DISTINCT date_trunc('month', acctstoptime AT TIME ZONE 'UTC') FROM ({_CLOSED}) AS closed) AS found (month)
+"""  # noqa: S608
 
 # A report that came after all made a row anew; the later one is right.
 FORGET_EARLIER = "DELETE FROM radius.radacct_archive WHERE acctuniqueid = ANY (%(sessions)s)"
@@ -38,14 +46,16 @@ DROP_MONTHS = "SELECT radius.drop_archive_before(%(kept_from)s)"
 
 def archive_closed(connection: Connection, closed_before: datetime, limit: int = ARCHIVED_AT_ONCE) -> int:
     """Move one batch of sessions that ended before this; return how many. As many as `limit`: there may be more."""
+    wanted: dict[str, object] = {"closed_before": closed_before, "limit": limit}
     with connection, connection.cursor() as cursor:
-        cursor.execute(SELECT_CLOSED, {"closed_before": closed_before, "limit": limit})
+        cursor.execute(OPEN_MONTHS, wanted)
+        months = [row[0] for row in cursor.fetchall()]
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_CLOSED, wanted | {"months": months})
         found = cursor.fetchall()
         if not found:
             return 0
         rows, sessions = [row[0] for row in found], [row[1] for row in found]
-        months = {row[2].replace(day=1, hour=0, minute=0, second=0, microsecond=0) for row in found}
-        cursor.execute(OPEN_MONTHS, {"months": sorted(months)})
         cursor.execute(FORGET_EARLIER, {"sessions": sessions})
         cursor.execute(MOVE, {"rows": rows})
         cursor.execute(FORGET_SESSIONS, {"sessions": sessions, "closed_before": closed_before})
