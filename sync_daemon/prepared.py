@@ -14,10 +14,12 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's clas
 
 PLAN_BY_INDEXES = """
     SET plan_cache_mode = force_generic_plan; SET jit = off;
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SELECT set_config('plan_cache_mode', 'force_custom_plan', false) FROM pg_extension WHERE extname = 'citus'
 """
 """For a connection whose statements look up rows by their keys: one plan for one row and for a thousand, for an empty table
-and for a million accounts. A plan made while a table was small must not read all of it when it is large."""
+and for a million accounts. A plan made while a table was small must not read all of it when it is large. Citus must know the
+values to tell where a row lies, so there each batch is planned."""
 
 _prepared: "WeakKeyDictionary[Connection, set[str]]" = WeakKeyDictionary()
 
