@@ -24,32 +24,35 @@ def _kind(error: BaseException) -> str:
 
 @dataclass
 class Trouble:
-    """One thing that may fail again and again; `sentence` has one %s, for what the error says. Threads may share it."""
+    """One thing that may fail again and again, in several ways; `sentence` has one %s, for what the error says.
+
+    Threads may share it.
+    """
 
     log: logging.Logger
     sentence: str
     level: int = logging.WARNING
-    _kind: str = ""
-    _told_at: float = float("-inf")
+    _told_at: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tell(self, error: BaseException) -> None:
         """Log it if it is news, or was told long ago."""
         kind, now = _kind(error), time.monotonic()
         with self._lock:
-            if kind == self._kind and now - self._told_at < REPEAT_SECONDS:
+            if now - self._told_at.get(kind, float("-inf")) < REPEAT_SECONDS:
                 return
-            self._kind, self._told_at = kind, now
+            self._told_at[kind] = now
         self.log.log(self.level, self.sentence, in_one_line(error))
 
     @property
     def is_told(self) -> bool:
         """Whether it was told, and is not over as far as is known."""
-        return self._kind != ""
+        return bool(self._told_at)
 
     def is_over(self, sentence: str) -> None:
         """Say so if it was told; the next failure is news."""
         with self._lock:
-            was_told, self._kind = self.is_told, ""
+            was_told = self.is_told
+            self._told_at.clear()
         if was_told:
             self.log.info(sentence)

@@ -11,7 +11,6 @@ import json
 import logging
 import select
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,12 +28,12 @@ from sync_daemon.reconcile.planning import Survey, check_brake, survey, survey_n
 from sync_daemon.reconcile.relations import BY_NAME, Scope
 from sync_daemon.returning.worker import return_until
 from sync_daemon.settings import Settings
+from sync_daemon.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 0.2
-REPEAT_SECONDS = 300.0
 UNBRAKED = 3
 """So few accounts at once are cut off without asking: one of three is not a landslide."""
 _LOCK_PASS = "SELECT pg_try_advisory_lock(hashtext('herotill reconcile'))"  # noqa: S105
@@ -68,45 +67,34 @@ class Heard:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Reconcile until `stop`; a database that goes away is waited for."""
-    trouble = _Trouble()
+    trouble = Trouble(log, "cannot reconcile, nothing is changed: %s")
     work = [_pass_until, return_until] if are_apart(settings) else [_pass_until]
     others = [
-        threading.Thread(target=trouble.retrying, args=(settings, stop, one), name=one.__name__)
+        threading.Thread(target=_retrying, args=(trouble, settings, stop, one), name=one.__name__)
         for one in work
     ]
     for thread in others:
         thread.start()
     try:
-        trouble.retrying(settings, stop, _listen_until)
+        _retrying(trouble, settings, stop, _listen_until)
     finally:
         stop.set()
         for thread in others:
             thread.join()
 
 
-@dataclass
-class _Trouble:
-    """What is wrong with a database, told once and then now and again, not with every attempt of both threads."""
-
-    said: str = ""
-    said_at: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def retrying(
-        self, settings: Settings, stop: threading.Event, work: Callable[[Settings, threading.Event], None]
-    ) -> None:
-        while not stop.is_set():
-            try:
-                work(settings, stop)
-            except (psycopg2.Error, Refused) as error:
-                self._tell(" ".join(str(error).split()))
-                stop.wait(RETRY_SECONDS)
-
-    def _tell(self, sentence: str) -> None:
-        with self.lock:
-            if sentence != self.said or time.monotonic() - self.said_at > REPEAT_SECONDS:
-                log.warning("cannot reconcile, nothing is changed: %s", sentence)
-                self.said, self.said_at = sentence, time.monotonic()
+def _retrying(
+    trouble: Trouble,
+    settings: Settings,
+    stop: threading.Event,
+    work: Callable[[Settings, threading.Event], None],
+) -> None:
+    while not stop.is_set():
+        try:
+            work(settings, stop)
+        except (psycopg2.Error, Refused) as error:
+            trouble.tell(error)
+            stop.wait(RETRY_SECONDS)
 
 
 def _pass_until(settings: Settings, stop: threading.Event) -> None:
