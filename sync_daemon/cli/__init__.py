@@ -50,7 +50,7 @@ NOUNS = {
     "status": ("status", "How the installation does at this moment."),
     "doctor": ("doctor", "Is this installation sound, and if not, what to do."),
     "freeradius": ("freeradius", "Put our configuration into FreeRADIUS, or take it out."),
-    "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url."),
+    "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url; dividing a large one."),
     "serve": ("serve", "Run the daemon."),
     "service": ("service", "The daemon as a service of systemd."),
 }

@@ -1,4 +1,4 @@
-"""`herotill database`: the embedded PostgreSQL, and where the data is."""
+"""`herotill database`: the embedded PostgreSQL, where the data is, and dividing it."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def database() -> None:
-    """The embedded PostgreSQL: start, stop, status, url."""
+    """The embedded PostgreSQL: start, stop, status, url; dividing a large one."""
 
 
 @database.command()
@@ -55,6 +55,41 @@ def url(application: Application, which: str) -> None:
 
     find = {"billing": data.billing_url, "radius": data.radius_url, "packet-time": data.packet_time_url}
     click.echo(find[which](application.settings))
+
+
+@database.command()
+@click.option(
+    "--node", "nodes", multiple=True, metavar="HOST:PORT", help="A machine the rows shall lie on; repeat it."
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="Where those reach this database.")
+@click.option("--dry-run", is_flag=True, help="Say what would be divided, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_application
+def distribute(
+    application: Application, nodes: tuple[str, ...], coordinator: str | None, dry_run: bool, yes: bool
+) -> None:
+    """Spread the history of use over several machines by user name (Citus; as the owner)."""
+    from sync_daemon import dividing  # noqa: PLC0415
+    from sync_daemon.database import connect, owner_urls  # noqa: PLC0415
+
+    where = None if coordinator is None else dividing.Node.parse(coordinator)
+    cluster = dividing.Cluster(where, [dividing.Node.parse(node) for node in nodes])
+    # Moving the rows takes as long as it takes.
+    url = owner_urls(application.settings)[-1]
+    connection = connect(url, "herotill database distribute", statement_timeout_milliseconds=0)
+    try:
+        with connection, connection.cursor() as cursor:
+            version = dividing.refuse_without_citus(cursor)
+            tables = dividing.undivided(cursor)
+        click.echo(
+            f"Citus {version}: {', '.join(tables) or 'nothing'} to divide; what is metered waits meanwhile"
+        )
+        if dry_run or not (yes or click.confirm("Divide?")):
+            return
+        dividing.divide(connection, cluster)
+        click.echo("divided: " + (", ".join(tables) or "nothing new"))
+    finally:
+        connection.close()
 
 
 def _cluster(application: Application) -> "EmbeddedPostgresql":
