@@ -9,7 +9,7 @@ from sync_daemon.coa.exchange import AuthorizationRequest, Destination, Exchange
 from sync_daemon.coa.nas_targets import NasTarget
 from sync_daemon.coa.outbox import AttemptRecord, DueRequest, SessionState
 from sync_daemon.coa.packets import Ack, Action, Nak, Timeout, Unsendable
-from sync_daemon.coa.profiles import NamedSession, nas_attributes, ways_to_name
+from sync_daemon.coa.profiles import NamedSession, nas_attributes, profiles_for, ways_to_name
 from sync_daemon.coa.serving import ServingSettings
 from sync_daemon.coa.steps import Again, Await, Course, Settled, Step, after_no_effect, next_step
 
@@ -79,10 +79,16 @@ def _address_some_way(due: DueRequest, target: NasTarget) -> AddressedRequest | 
     if not ways and due.action_now is Action.COA and due.purpose is not Purpose.RAISE:  # this make takes none
         return _address_some_way(replace(due, becomes_disconnect=True, profile_number=0), target)
     if not ways:
-        return _failed(due, "too little is known of the session to name it to the NAS")
+        return _failed(due, _why_no_way(due, target))
     if due.was_acked:
         return _address_after_no_effect(due, target, ways)
     return _address(due, target, ways)
+
+
+def _why_no_way(due: DueRequest, target: NasTarget) -> str:
+    if profiles_for(target.nas_type, due.action_now):
+        return "too little is known of the session to name it to the NAS"
+    return f"{target.shortname} ({target.nas_type}) takes no requests; only the limits of its login end the session"
 
 
 def _ways(due: DueRequest, target: NasTarget) -> tuple[NamedSession, ...]:

@@ -148,6 +148,18 @@ def test_what_cannot_be_sent_fails_with_the_reason_and_no_attempt(
     assert nas.heard == []
 
 
+def test_r31_a_make_that_takes_no_requests_is_asked_nothing_and_that_is_said(
+    books: Connection, database_url: str
+) -> None:
+    with FakeNas() as nas, workers(books, database_url):
+        add_nas(books, nas, nas_type="ocserv")
+        said = "hotspot-1 (ocserv) takes no requests; only the limits of its login end the session"
+        for number, action in enumerate(("disconnect", "coa")):
+            request = enqueue(books, f"r{number}", action=action, changes={"Session-Timeout": "60"})
+            assert wait_for_state(books, request, "failed") == (None, f"Not sent: {said}.")
+    assert nas.heard == []
+
+
 def test_an_unknown_attribute_fails_by_name(books: Connection, database_url: str) -> None:
     with FakeNas() as nas, workers(books, database_url):
         add_nas(books, nas)
