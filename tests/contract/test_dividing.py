@@ -1,7 +1,7 @@
 """`herotill database distribute`: what it divides, and how it refuses where there is no Citus.
 
-With HEROTILL_CITUS_URL, a superuser's URL of a PostgreSQL that loads Citus, the tables are really divided there; Debian has no
-package of it, so elsewhere that part is skipped.
+With HEROTILL_CITUS_URL, a superuser's URL of a PostgreSQL that loads Citus, the tables are really divided there. Debian has
+no package of it, so elsewhere that part is skipped.
 """
 
 import os
