@@ -21,7 +21,7 @@ from herotill.errors import Refused
 
 CLAIMS = (
     *("logins", "accounting", "cold", "latency", "flat", "plugin", "meter", "storm", "cut", "coa"),
-    "reconcile",
+    *("hostile", "reconcile"),
 )
 SOME_DATA, MUCH_DATA, QUICK_DATA = (10_000, 100_000), (200_000, 1_000_000), Sizes(2_000, 10_000)
 MANY_ACCOUNTS = (1_000_000, 0)
