@@ -14,7 +14,10 @@ from pathlib import Path
 from tests.integration.namespaces import Namespace, lay_cable, namespaces, run, unique, why_not
 
 PROGRAMS = ("ocserv", "openconnect", "openssl")
-RADCLI_DICTIONARY = "/etc/radcli/dictionary"
+# Debian 12 has it in /etc.
+RADCLI_DICTIONARY = next(
+    (path for path in ("/usr/share/radcli/dictionary", "/etc/radcli/dictionary") if Path(path).exists()), ""
+)
 DEADLINE_SECONDS = 30.0
 IP_AND_UDP_OCTETS = 28
 
