@@ -7,7 +7,7 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from billing import groups
+from billing import groups, regions
 from billing.groups import Allocation
 from billing.models import CustomerGroup
 from herotill.allocation import Period
@@ -136,6 +136,20 @@ def edit(application: Application, /, name: str, policy: dict[str, Any], **optio
             changes["allocation"] = _changed(groups.allocation_of(groups.get(session, name)), typed)
         groups.edit(session, name=name, changes=changes)
     click.echo(f"changed group {name}: {', '.join(changes) or 'nothing'}")
+
+
+@group.command()
+@click.argument("name")
+@click.argument("region")
+@yes_option
+@pass_application
+def move(application: Application, /, name: str, region: str, yes: bool) -> None:
+    """Let a group's accounts live in another region, where each has a RADIUS database of its own."""
+    with application.billing_session() as session:
+        count = groups.count_members(session, groups.get(session, name))
+        ask_before(f"{count} customers of {name} will log in in region {region} and nowhere else", yes)
+        regions.move_group(session, group=name, region=region)
+    click.echo(f"group {name} belongs to region {region}")
 
 
 @group.command()

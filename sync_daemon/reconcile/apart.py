@@ -33,10 +33,12 @@ _HISTORIES = """
                      AND plan_terms ->> 'refill_counts_overuse' = 'true') AS takes_overuse
     FROM billing.granted LEFT JOIN radius.entitlement USING (external_key) WHERE external_key = ANY(%s)
 """
-# The hour goes on where it is, so that what is metered here is added to it.
+# The last hours go on where they are, so that what is metered here is added to them.
 _HOURS = """
-    SELECT coalesce(jsonb_agg(to_jsonb(used)), '[]')::text FROM radius.usage_interval AS used
-    WHERE entitlement_id = ANY(%s) AND interval_start > now() - interval '2 hours'
+    SELECT coalesce(jsonb_agg(to_jsonb(used) - 'nth'), '[]')::text FROM (
+        SELECT *, row_number() OVER (PARTITION BY entitlement_id ORDER BY interval_start DESC) AS nth
+        FROM radius.usage_interval WHERE username = ANY(%s) AND entitlement_id = ANY(%s)) AS used
+    WHERE nth <= 3
 """
 _GO_ON = """
     INSERT INTO radius.usage_interval SELECT * FROM jsonb_populate_recordset(NULL::radius.usage_interval, %s)
@@ -205,13 +207,14 @@ def births_of(databases: Databases, changes: Iterable[Change]) -> tuple[Births, 
     return histories, {key for key, _, takes_overuse in rows if takes_overuse}
 
 
-def continue_hours(databases: Databases, births: Births) -> None:
+def continue_hours(databases: Databases, changes: Iterable[Change], births: Births) -> None:
     """Let usage per hour of grants that were metered elsewhere go on from there."""
+    names = sorted({change.name for change in changes if change.item in births})
     numbers = [known["entitlement_id"] for known in births.values() if known["last_used_at"] is not None]
     if not numbers:
         return
     with databases.books.cursor() as books, databases.radius.cursor() as radius:
-        books.execute(_HOURS, (numbers,))
+        books.execute(_HOURS, (names, numbers))
         radius.execute(_GO_ON, books.fetchone())
 
 

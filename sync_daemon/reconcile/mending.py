@@ -130,7 +130,7 @@ class Mending:
     def _write_apart(self, cursor: Cursor, changes: Sequence[Change]) -> None:
         births, refills = apart.births_of(self.databases, changes)
         rows.write(cursor, changes, births)
-        apart.continue_hours(self.databases, births)
+        apart.continue_hours(self.databases, changes, births)
         apart.take_overuse(cursor, changes, refills, self.now)
 
 
