@@ -41,6 +41,12 @@ FORGET_SESSIONS = """
     WHERE acct_unique_id = ANY (%(sessions)s) AND stopped_at IS NOT NULL AND stopped_at < %(closed_before)s
 """
 
+# Of books in a database of their own: radacct and its archive are with RADIUS.
+FORGET_COPIES = """
+    DELETE FROM radius.session WHERE acct_unique_id = ANY (ARRAY(
+        SELECT acct_unique_id FROM radius.session WHERE stopped_at < %(closed_before)s LIMIT %(limit)s))
+"""
+
 DROP_MONTHS = "SELECT radius.drop_archive_before(%(kept_from)s)"
 
 
@@ -60,6 +66,13 @@ def archive_closed(connection: Connection, closed_before: datetime, limit: int =
         cursor.execute(MOVE, {"rows": rows})
         cursor.execute(FORGET_SESSIONS, {"sessions": sessions, "closed_before": closed_before})
     return len(found)
+
+
+def forget_copies(books: Connection, closed_before: datetime, limit: int = ARCHIVED_AT_ONCE) -> int:
+    """Forget one batch of sessions the books have a copy of; return how many."""
+    with books, books.cursor() as cursor:
+        cursor.execute(FORGET_COPIES, {"closed_before": closed_before, "limit": limit})
+        return cursor.rowcount
 
 
 def drop_old_months(connection: Connection, kept_from: datetime) -> list[str]:

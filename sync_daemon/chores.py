@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
-from sync_daemon.archive import ARCHIVED_AT_ONCE, archive_closed, drop_old_months
-from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.archive import ARCHIVED_AT_ONCE, archive_closed, drop_old_months, forget_copies
+from sync_daemon.database import are_apart, billing_url, connect, radius_url
 from sync_daemon.retention import delete_old
 from sync_daemon.settings import Settings
 from sync_daemon.stale import CLOSED_AT_ONCE, close_stale, observe_intervals
@@ -37,6 +37,11 @@ class Desk:
     books: Connection
     stop: threading.Event
 
+    @property
+    def copies(self) -> tuple[Connection, ...]:
+        """Where there is a schema radius in use: with two databases the books have a copy of much of it."""
+        return (self.radius, self.books) if are_apart(self.settings) else (self.radius,)
+
 
 def close_stale_sessions(desk: Desk) -> None:
     """Close sessions whose Stop was lost (rule R32)."""
@@ -56,6 +61,8 @@ def archive_sessions(desk: Desk) -> None:
     while kept.sessions is not None and moved >= ARCHIVED_AT_ONCE and not desk.stop.is_set():
         moved = archive_closed(desk.radius, now - timedelta(days=kept.sessions))
         total += moved
+    if kept.sessions is not None and are_apart(desk.settings):
+        total += forget_copies(desk.books, now - timedelta(days=kept.sessions))
     if total:
         log.info("archived %s sessions", total)
     if kept.archive is not None:
@@ -66,7 +73,7 @@ def archive_sessions(desk: Desk) -> None:
 def apply_retention(desk: Desk) -> None:
     """Delete what is kept no longer (rule R36)."""
     totals: dict[str, int] = {}
-    for name, deleted in delete_old(desk.radius, desk.books, desk.settings.retention_days, datetime.now(UTC)):
+    for name, deleted in delete_old(desk.copies, desk.books, desk.settings.retention_days, datetime.now(UTC)):
         totals[name] = totals.get(name, 0) + deleted
         if desk.stop.is_set():
             break

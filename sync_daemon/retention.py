@@ -4,8 +4,9 @@ Owns what each period removes; the periods are the setting's (sync_daemon/retent
 grants and usage per hour are not here: they stay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
@@ -48,16 +49,19 @@ DELETIONS = {
 
 
 def delete_old(
-    radius: Connection, books: Connection, kept: RetentionDays, now: datetime
+    copies: Sequence[Connection], books: Connection, kept: RetentionDays, now: datetime
 ) -> Iterator[tuple[str, int]]:
-    """Delete what is past its time, a batch a transaction; yield after each what it was and how many."""
+    """Delete what is past its time, a batch a transaction; yield after each what it was and how many.
+
+    `copies` are the databases whose schema radius is in use.
+    """
     for name, statements in DELETIONS.items():
         days: int | None = getattr(kept, name)
         if days is None:
             continue
         values: dict[str, Any] = {"before": now - timedelta(days=days), "limit": DELETED_AT_ONCE}
-        connection = books if name == "events" else radius
-        for statement in statements:
+        wherever = [books] if name == "events" else copies
+        for connection, statement in product(wherever, statements):
             deleted = DELETED_AT_ONCE
             while deleted >= DELETED_AT_ONCE:
                 with connection, connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 """What happens by the clock: grants expire to the second, what packet time did is booked, and chores beside it.
 
-The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED. With two databases
-the clock of RADIUS and the books have a thread each, so that neither waits for the other's database.
+The next expiry is waited for, not polled. Any number of daemons may run it: rows are taken with SKIP LOCKED. With two
+databases the clock of RADIUS and the books have a thread each, so that neither waits for the other's database.
 """
 
 import logging

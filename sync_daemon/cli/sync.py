@@ -107,7 +107,7 @@ def apply(application: Application, /, max_cut_off: str | None, yes: bool) -> No
 @output_options
 @pass_application
 def status(application: Application, /, output: Output, limit: int) -> None:
-    """Show what was found changed past the books, and mended: newest first."""
+    """Show what was found changed past the books, and mended: newest first; with two databases, how far use is known."""
     with application.radius_connection() as connection, connection.cursor() as cursor:
         cursor.execute(_STANDING)
         accounts, waiting, today = cursor.fetchone() or (0, 0, 0)
@@ -119,7 +119,22 @@ def status(application: Application, /, output: Output, limit: int) -> None:
         f"{_counted(waiting, 'edit')} by hand not looked at yet",
         err=True,
     )
+    _tell_regions(application)
     output.rows(rows, DRIFT_COLUMNS)
+
+
+def _tell_regions(application: Application) -> None:
+    from billing import regions  # noqa: PLC0415
+
+    with application.billing_session() as session:
+        for region in regions.listing(session):
+            until = region.returned_until
+            known = (
+                "nothing yet"
+                if until is None
+                else until.astimezone(application.time_zone).isoformat(" ", "seconds")
+            )
+            click.echo(f"region {region.name}: what was used is in the books up to {known}", err=True)
 
 
 @sync.command()

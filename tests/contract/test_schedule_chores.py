@@ -253,7 +253,7 @@ def test_r36_what_is_past_its_time_is_deleted_and_what_was_not_delivered_stays(s
     radius, books = database.connect(url, "test"), database.connect(url, "test")
     kept = RetentionDays(logins=10, disconnects=10, events=10, quarantine=10, drift=10)
 
-    deleted = list(delete_old(radius, books, kept, now))
+    deleted = list(delete_old([radius], books, kept, now))
 
     assert [name for name, _ in deleted] == [
         "logins",
@@ -264,6 +264,6 @@ def test_r36_what_is_past_its_time_is_deleted_and_what_was_not_delivered_stays(s
         "drift",
     ]
     assert ask(settings, KEPT) == [(1, 1, 1, 1, 1, 1, 3)]
-    assert list(delete_old(radius, books, RetentionDays(None, None, None, None, drift=None), now)) == []
+    assert list(delete_old([radius], books, RetentionDays(None, None, None, None, drift=None), now)) == []
     radius.close()
     books.close()
