@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 from tests.integration.namespaces import Namespace, lay_cable, namespaces, run, unique, why_not
@@ -219,18 +220,21 @@ def why_no_ocserv() -> str | None:
 def vpn(directory: Path) -> Iterator[Vpn]:
     """Two namespaces and their cables: test - router (RADIUS), router - client (TLS)."""
     directory.mkdir()
-    number = secrets.randbelow(250) + 1
-    radius, wan, pool = f"198.18.{number}", f"198.19.{number}", f"10.{number}.77"
+    # Of the range for tests (RFC 2544), a network that no other test of this machine happens to have.
+    first = ip_network("198.18.0.0/16")[4 * secrets.randbelow(16_384)]
+    here_address, router_address = first + 1, first + 2
+    wan, pool = "198.19.0", "10.77.77"
     with namespaces("v", "c") as (router, client), ExitStack() as processes:
         here, there, outside, subscriber = unique("r"), unique("s"), unique("o"), unique("u")
         lay_cable((None, here), (router, there))
         lay_cable((router, outside), (client, subscriber))
-        run("ip", "address", "add", f"{radius}.1/30", "dev", here)
+        run("ip", "address", "add", f"{here_address}/30", "dev", here)
         run("ip", "link", "set", "dev", here, "up")
-        router.give_address(there, f"{radius}.2/30")
+        router.give_address(there, f"{router_address}/30")
         router.give_address(outside, f"{wan}.1/30")
         client.give_address(subscriber, f"{wan}.2/30")
-        yield Vpn(directory, router, client, f"{radius}.1", f"{radius}.2", f"{wan}.1", pool, processes)
+        ends = (str(here_address), str(router_address), f"{wan}.1")
+        yield Vpn(directory, router, client, *ends, pool, processes)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
