@@ -102,8 +102,8 @@ class NounGroup(click.Group):
         except click.UsageError as error:
             hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
             raise CommandError(error.format_message().rstrip(".") + hint, 2) from None
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
-            raise
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            raise  # nobody reads on (`herotill … | head`): click ends quietly, and what was not committed is rolled back
         except Exception as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc(file=sys.stderr)
