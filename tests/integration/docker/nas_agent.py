@@ -99,6 +99,7 @@ class Traffic:
         self._packets = 0
         self._longest_seconds = 0.0
         self._refused: list[str] = []
+        self._put_off = 0
 
     def begin(self, users: list[str]) -> None:
         self._tasks = [asyncio.create_task(self._live(user)) for user in users]
@@ -115,6 +116,7 @@ class Traffic:
             "packets": self._packets,
             "unanswered": self._unanswered,
             "refused": self._refused,
+            "put_off": self._put_off,
             "longest_seconds": round(self._longest_seconds, 2),
         }
 
@@ -127,6 +129,10 @@ class Traffic:
                 await self._visit(outcome.session)
             elif isinstance(outcome, NoAnswer):
                 self._unanswered += 1
+            elif "not available" in outcome.reason:
+                self._put_off += (
+                    1  # the database did not answer in 80 ms, and the node has not met this user yet
+                )
             else:
                 self._refused.append(f"{user}: {outcome.reason}")
             await self._rest()

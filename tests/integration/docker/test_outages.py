@@ -38,7 +38,7 @@ def test_nothing_is_lost_when_a_part_fails_under_traffic(
     site.enrol(f"{victim} {how}", users, 10**12)
     router = site.router("router-1")
     router.tell("start_traffic", users=users, password=PASSWORD, seed=1)
-    time.sleep(AROUND_SECONDS)
+    wait_until(lambda: router.tell("look")["sessions"] >= 2 * USERS)
     # when a part fails for a while
     harm(site, victim, how)
     time.sleep(HARM_SECONDS)
@@ -60,7 +60,7 @@ def test_nothing_is_lost_when_a_part_fails_under_traffic(
     octets = sum(sum(pair) for pair in told["totals"].values())
     measured(
         f"{victim} {how} for {HARM_SECONDS:.0f} s",
-        f"{told['packets']} packets, all answered, the slowest after {told['longest_seconds']} s; "
+        f"{told['packets']} packets, all answered, the slowest after {told['longest_seconds']} s, {told['put_off']} logins put off; "
         f"{octets} octets metered exactly, {recovery_seconds:.1f} s after healing",
     )  # fmt: skip
 
