@@ -193,15 +193,12 @@ def _rename(table: PersonalTable) -> str:
 
 def _move(table: PersonalTable, changes: Mapping[str, str]) -> str:
     # Under another name a row lies elsewhere where the table is divided by user name: it is taken out and put in again.
-    # NULL of the column's own type, which RETURNING does not infer.
-    typed = {
-        name: f"nullif(item.{name}, item.{name})" if value == "NULL" else value
-        for name, value in changes.items()
-    }
-    values = ", ".join(typed.get(name, f"item.{name}") for name in table.columns)
+    values = ", ".join(changes.get(name, f"item.{name}") for name in table.columns)
     return f"""
-        {OWNED}, gone AS (DELETE FROM {table.name} AS item USING owned WHERE {table.is_owned} RETURNING {values})
-        INSERT INTO {table.name} ({", ".join(table.columns)}) SELECT * FROM gone
+        {OWNED}, gone AS (
+            DELETE FROM {table.name} AS item USING owned WHERE {table.is_owned} RETURNING item.*, owned.account_id AS whose)
+        INSERT INTO {table.name} ({", ".join(table.columns)})
+        SELECT {values} FROM gone AS item JOIN owned ON owned.account_id = item.whose
     """  # noqa: S608
 
 
