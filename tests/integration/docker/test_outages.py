@@ -60,7 +60,8 @@ def test_nothing_is_lost_when_a_part_fails_under_traffic(
     octets = sum(sum(pair) for pair in told["totals"].values())
     measured(
         f"{victim} {how} for {HARM_SECONDS:.0f} s",
-        f"{told['packets']} packets, all answered, the slowest after {told['longest_seconds']} s, {told['put_off']} logins put off; "
+        f"{told['packets']} packets, all answered, the slowest after {told['longest_seconds']} s, "
+        f"{told['put_off']} logins put off; "
         f"{octets} octets metered exactly, {recovery_seconds:.1f} s after healing",
     )  # fmt: skip
 

@@ -90,7 +90,8 @@ def test_everything_is_replaced_under_traffic_without_a_failed_packet(
     measured(
         "rolling upgrade of schema, nodes, meters and daemons",
         f"{sum(each['packets'] for each in told.values())} packets in {upgraded_seconds:.0f} s, all answered, "
-        f"{sum(each['put_off'] for each in told.values())} logins put off, the slowest after {max(each['longest_seconds'] for each in told.values())} s; "
+        f"{sum(each['put_off'] for each in told.values())} logins put off, "
+        f"the slowest after {max(each['longest_seconds'] for each in told.values())} s; "
         f"schema after {migrated_seconds:.1f} s; metered exactly",
     )
 
