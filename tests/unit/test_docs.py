@@ -28,7 +28,12 @@ PROGRAMS: dict[str, click.Command] = {
 }
 TOP = frozenset(path.name for path in ROOT.iterdir() if not path.name.startswith(".") or path.name == ".ci")
 # Where a make's page has not its name.
-SHARED_PAGES = {"mikrotik-ppp": "mikrotik", "chillispot": "coovachilli", "cisco-isg": "cisco", "aos-cx": "aruba"}
+SHARED_PAGES = {
+    "mikrotik-ppp": "mikrotik",
+    "chillispot": "coovachilli",
+    "cisco-isg": "cisco",
+    "aos-cx": "aruba",
+}
 DIALECT_PAGES = {name: SHARED_PAGES.get(name, name) for name in dialects()}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
