@@ -16,6 +16,8 @@ from sync_daemon.settings import Settings
 
 GATHER_SECONDS = 0.1
 """So long after a batch the next begins at the earliest: the meter commits a hundred times a second."""
+STATEMENT_TIMEOUT_MILLISECONDS = 600_000
+"""The first time everything there is returns."""
 LOOK_SECONDS = 0.2
 LOOK_ANYWAY_SECONDS = 2.0
 """In case a notification was lost."""
@@ -24,8 +26,8 @@ LOOK_ANYWAY_SECONDS = 2.0
 def return_until(settings: Settings, stop: threading.Event) -> None:
     """Carry until `stop`. Raises psycopg2's errors, and Refused where the two databases do not belong together."""
     with ExitStack() as opened:
-        books = opened.enter_context(closing(connect(billing_url(settings), "herotill return books")))
-        radius = opened.enter_context(closing(connect(radius_url(settings), "herotill return")))
+        books = opened.enter_context(closing(_connected(billing_url(settings), "herotill return books")))
+        radius = opened.enter_context(closing(_connected(radius_url(settings), "herotill return")))
         listening = opened.enter_context(
             closing(connect(radius_url(settings), "herotill return listen", autocommit=True))
         )
@@ -36,6 +38,10 @@ def return_until(settings: Settings, stop: threading.Event) -> None:
             if carry(books, radius, region) < CHANGES_AT_ONCE:
                 stop.wait(GATHER_SECONDS)
                 _wait(listening, stop)
+
+
+def _connected(url: str, who: str) -> Connection:
+    return connect(url, who, statement_timeout_milliseconds=STATEMENT_TIMEOUT_MILLISECONDS)
 
 
 def _wait(listening: Connection, stop: threading.Event) -> None:
