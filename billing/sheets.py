@@ -3,6 +3,7 @@
 Owns where things stand on a sheet; what they say is in billing/sheet_wording.py.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from reportlab.lib.colors import HexColor, white
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
 from reportlab.pdfgen.canvas import Canvas
 
 from billing.codes import groups_of
@@ -52,9 +54,18 @@ def write_sheet(
     for start in pages:
         on_page = cards[start : start + style.cards_per_page]
         _draw_page(desk, on_page)
+        _pack_page(canvas)
         progress(len(on_page))
     canvas.save()
     return len(pages)
+
+
+def _pack_page(canvas: Canvas) -> None:
+    """Compress the page that was just drawn, which reportlab would do at the end: ten thousand pages fit the memory so."""
+    page = canvas._doc.Pages.pages[-1]  # there is no public way
+    packed = zlib.compress(page.stream.encode())
+    page.Contents = PDFStream(PDFDictionary({"Filter": PDFName("FlateDecode")}), packed)
+    page.stream = ""
 
 
 def _load_logo(path: Path | None) -> ImageReader | None:
