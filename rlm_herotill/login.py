@@ -114,7 +114,10 @@ class LoginDesk:
             self._in_flight.put(request.login_id, login)
             return Found(passwords, marks, True)
         self._in_flight.put(request.login_id, login)
-        admitted = login.is_in_outage and self._settings.admits_unknown_in_outage
+        # Auth-Type Accept would end a conversation without its last word; the device would not believe it.
+        admitted = (
+            login.is_in_outage and self._settings.admits_unknown_in_outage and not access.is_one_of_many
+        )
         return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
 
     def _answer_at_once(self, access: AccessRequest) -> Found | None:
@@ -172,6 +175,9 @@ class LoginDesk:
             if login.is_accepted:
                 self._store.pending.forget(login.request)
             return self._refuse(login, _reason_of_rejection(login))
+        if access.is_one_of_many:
+            # A tunnel that has refused has said why; one that never came about tells nothing of who asked.
+            return Answer(None, ())
         # authorize failed before it knew the login.
         return self._refuse(_stranger(access), Reason.UNAVAILABLE)
 

@@ -5,14 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from herotill.dictionary import dictionary_path
 from herotill.errors import InvalidValue
 from sync_daemon.freeradius_install import Entry, File, Link
 from sync_daemon.resources import freeradius_config_directory
 
+if TYPE_CHECKING:
+    from sync_daemon.eap_certificate import ServerCertificate
+
 MODULES = ("herotill", "herotill_utf8", "herotill_attr_filter")
 SITES = ("herotill", "herotill_clients")
+EAP_MODULE = "herotill_eap"
+EAP_SITE = "herotill_inner"
+EAP_INCLUDED = tuple(
+    f"mods-config/herotill_eap/{part}" for part in ("authorize", "authenticate", "post-auth", "reject")
+)
 FILTER = "mods-config/attr_filter/herotill_access_reject"
 DICTIONARY = "dictionary.herotill"
 INCLUDE_DICTIONARY = f"$INCLUDE {DICTIONARY}"
@@ -57,11 +66,13 @@ class PacketTimeValues:
     outage_session_seconds: int = 600
     threads: int = 1
     dialects_directory: Path | None = None
+    eap: "ServerCertificate | None" = None
+    """For 802.1X; None is without."""
 
 
 def installed_entries(values: PacketTimeValues) -> dict[str, Entry]:
     """Return what an existing raddb gets, by path below raddb. The stock site is disabled: it wants our ports."""
-    return _files(values, MODULES) | _links(MODULES) | {"sites-enabled/default": None}
+    return _files(values, MODULES) | _links(values, MODULES) | {"sites-enabled/default": None}
 
 
 def with_our_dictionary(present: Entry) -> Entry:
@@ -77,7 +88,7 @@ def private_entries(values: PacketTimeValues, directory: Path) -> dict[str, Entr
     """Return a whole raddb, to lie in `directory`/raddb, that needs nothing of the system's."""
     modules = (*MODULES, "herotill_standard")
     files = _files(values, modules, ("radiusd.conf", "dictionary"), directory)
-    return files | _links(modules)
+    return files | _links(values, modules)
 
 
 def _files(
@@ -86,9 +97,14 @@ def _files(
     more: tuple[str, ...] = (),
     directory: Path | None = None,
 ) -> dict[str, Entry]:
-    paths = [f"mods-available/{name}" for name in modules] + [f"sites-available/{name}" for name in SITES]
+    paths = [f"mods-available/{name}" for name in _modules(values, modules)]
+    paths += [f"sites-available/{name}" for name in _sites(values)]
+    paths += EAP_INCLUDED if values.eap else ()
     mapping = _mapping(values) | ({"DIRECTORY": _quoted("directory", str(directory))} if directory else {})
-    return {path: File(_render(path, mapping).encode()) for path in (*paths, FILTER, *more)} | _dictionary()
+    files: dict[str, Entry] = {
+        path: File(_render(path, mapping).encode()) for path in (*paths, FILTER, *more)
+    }
+    return files | _dictionary() | _certificate(values.eap)
 
 
 def _dictionary() -> dict[str, Entry]:
@@ -96,9 +112,28 @@ def _dictionary() -> dict[str, Entry]:
     return {DICTIONARY: File((dictionary_path().parent / "dictionary.coova").read_bytes())}
 
 
-def _links(modules: tuple[str, ...]) -> dict[str, Entry]:
-    links: dict[str, Entry] = {f"mods-enabled/{name}": Link(f"../mods-available/{name}") for name in modules}
-    return links | {f"sites-enabled/{name}": Link(f"../sites-available/{name}") for name in SITES}
+def _certificate(eap: "ServerCertificate | None") -> dict[str, Entry]:
+    if eap is None:
+        return {}
+    return {
+        "certs/herotill/server.pem": File(eap.certificate_pem),
+        "certs/herotill/server.key": File(eap.key_pem),
+    }
+
+
+def _modules(values: PacketTimeValues, modules: tuple[str, ...]) -> tuple[str, ...]:
+    return (*modules, EAP_MODULE) if values.eap else modules
+
+
+def _sites(values: PacketTimeValues) -> tuple[str, ...]:
+    return (*SITES, EAP_SITE) if values.eap else SITES
+
+
+def _links(values: PacketTimeValues, modules: tuple[str, ...]) -> dict[str, Entry]:
+    links: dict[str, Entry] = {
+        f"mods-enabled/{name}": Link(f"../mods-available/{name}") for name in _modules(values, modules)
+    }
+    return links | {f"sites-enabled/{name}": Link(f"../sites-available/{name}") for name in _sites(values)}
 
 
 def _render(path: str, mapping: Mapping[str, str]) -> str:

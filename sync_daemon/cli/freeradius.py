@@ -2,15 +2,17 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from herotill.errors import Refused
+from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.application import Application, pass_application
 
 if TYPE_CHECKING:
+    from sync_daemon.eap_certificate import ServerCertificate
     from sync_daemon.freeradius_install import Plan
     from sync_daemon.freeradius_install_render import Listening, PacketTimeValues
 
@@ -37,6 +39,13 @@ _message_authenticator = click.option(
     show_default=True,
     help="Drop Access-Requests without Message-Authenticator (CVE-2024-3596).",
 )
+_eap = click.option("--eap", is_flag=True, help="Also 802.1X: EAP-MD5, PEAP and EAP-TTLS.")
+_eap_certificate = click.option(
+    "--eap-certificate",
+    type=click.Path(path_type=Path),
+    help="What the tunnels show, with those above it, in PEM. Default: one of an authority made here.",
+)
+_eap_key = click.option("--eap-key", type=click.Path(path_type=Path), help="Its private key, in PEM.")
 
 
 class Chosen(TypedDict):
@@ -46,6 +55,9 @@ class Chosen(TypedDict):
     auth_port: int
     acct_port: int
     is_signed: bool
+    eap: bool
+    eap_certificate: Path | None
+    eap_key: Path | None
 
 
 @click.group()
@@ -59,6 +71,9 @@ def freeradius() -> None:
 @_acct_port
 @_addresses
 @_message_authenticator
+@_eap
+@_eap_certificate
+@_eap_key
 @_dry_run
 @_yes
 @pass_application
@@ -107,6 +122,9 @@ def uninstall(application: Application, raddb: Path, dry_run: bool, yes: bool) -
 @_acct_port
 @_addresses
 @_message_authenticator
+@_eap
+@_eap_certificate
+@_eap_key
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
@@ -137,9 +155,29 @@ def _values(application: Application, chosen: Chosen, everywhere: tuple[str, str
     listening = _listening(chosen, everywhere if probe.has_ipv6() else everywhere[:1])
     probe.refuse_unsupported(probe.freeradius_version())
     probe.refuse_other_python()
-    return probe.values_from_settings(
+    values = probe.values_from_settings(
         application.settings, listening, require_message_authenticator=chosen["is_signed"]
     )
+    return replace(values, eap=_certificate(application, chosen))
+
+
+def _certificate(application: Application, chosen: Chosen) -> "ServerCertificate | None":
+    """Return what the tunnels of 802.1X show; None where it was not asked for."""
+    from sync_daemon import eap_certificate  # noqa: PLC0415 - slow to import
+
+    certificate, key = chosen["eap_certificate"], chosen["eap_key"]
+    if not chosen["eap"] and (certificate or key):
+        raise InvalidValue("--eap-certificate", certificate or key, "it goes with --eap")
+    if (certificate is None) != (key is None):
+        raise InvalidValue("--eap-key", key, "a certificate comes with its key: give both, or neither")
+    if not chosen["eap"]:
+        return None
+    if certificate and key:
+        return eap_certificate.operators_certificate(certificate, key, datetime.now(UTC))
+    directory = application.state_directory / "eap"
+    found = eap_certificate.own_certificate(directory, datetime.now(UTC))
+    click.echo(f"802.1X: devices trust {directory}/ca.pem, and the server name 'radius'.")
+    return found
 
 
 def _listening(chosen: Chosen, everywhere: tuple[str, ...]) -> "Listening":

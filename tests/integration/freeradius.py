@@ -7,9 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sync_daemon.eap_certificate import ServerCertificate
 from sync_daemon.freeradius_install_apply import install_private, server_environment
 from sync_daemon.freeradius_install_probe import values_from_settings
 from sync_daemon.freeradius_install_render import Listening
@@ -37,6 +38,7 @@ class Freeradius:
     nas_secret: str | None = None
     require_message_authenticator: bool = True
     reject_delay_seconds: float = 0.0
+    eap: ServerCertificate | None = None
     auth_port: int = 0
     acct_port: int = 0
     addresses: tuple[str, ...] = ("127.0.0.1", "::1")
@@ -72,7 +74,7 @@ class Freeradius:
             require_message_authenticator=self.require_message_authenticator,
             reject_delay_seconds=self.reject_delay_seconds,
         )
-        install_private(self.directory, values)
+        install_private(self.directory, replace(values, eap=self.eap))
 
     def start(self) -> None:
         """Render, start, and wait until it says that it is ready."""
