@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-import docker
 import pytest
+from docker.client import DockerClient
 
 from tests.integration.docker.dockerd import NoDocker, docker_host
 from tests.integration.docker.images import build, debian_suite
@@ -24,9 +24,9 @@ def host() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def client(host: str) -> Iterator[docker.DockerClient]:
+def client(host: str) -> Iterator[DockerClient]:
     """A client of it."""
-    connected = docker.DockerClient(base_url=host, timeout=180)
+    connected = DockerClient(base_url=host, timeout=180)
     yield connected
     connected.close()
 
@@ -38,7 +38,7 @@ def images(host: str) -> tuple[float, str]:
 
 
 @pytest.fixture(scope="session")
-def shared_site(client: docker.DockerClient, images: object) -> Iterator[Site]:
+def shared_site(client: DockerClient, images: object) -> Iterator[Site]:
     """An installation that most tests harm and heal."""
     yield from _opened(client)
 
@@ -51,12 +51,12 @@ def site(shared_site: Site) -> Iterator[Site]:
 
 
 @pytest.fixture
-def own_site(client: docker.DockerClient, images: object) -> Iterator[Site]:
+def own_site(client: DockerClient, images: object) -> Iterator[Site]:
     """An installation for one test."""
     yield from _opened(client)
 
 
-def _opened(client: docker.DockerClient) -> Iterator[Site]:
+def _opened(client: DockerClient) -> Iterator[Site]:
     made = Site(client, TAG)
     try:
         made.open()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import docker
+from docker.client import DockerClient
 from docker.errors import DockerException
 
 START_SECONDS = 40.0
@@ -42,7 +42,7 @@ def docker_host() -> Iterator[str]:
 
 def _answers(host: str) -> bool:
     try:
-        client = docker.DockerClient(base_url=host, timeout=5)
+        client = DockerClient(base_url=host, timeout=5)
     except DockerException:
         return False
     try:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-import docker
+from docker.client import DockerClient
 from docker.errors import APIError
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
@@ -46,7 +46,7 @@ class Recipe:
 class Ground:
     """One installation's network and volumes; `clear` removes them with every container on it."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
+    def __init__(self, client: DockerClient) -> None:
         self.client = client
         self.name = f"herotill-test-{secrets.token_hex(3)}"
         self._labels = {LABEL: self.name}

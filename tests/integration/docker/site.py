@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import docker
+from docker.client import DockerClient
 from docker.models.containers import Container
 
 from tests.integration.docker.ground import LIBRARY, PYTHON, Ground, Recipe, archive_of, wait_until
@@ -46,7 +46,7 @@ POSTGRES = {
 class Site:
     """The containers of one installation, by name. `close` removes all that `open` and its users made."""
 
-    def __init__(self, client: docker.DockerClient, tag: str) -> None:
+    def __init__(self, client: DockerClient, tag: str) -> None:
         self.tag = tag
         self.ground = Ground(client)
         self.containers: dict[str, Container] = {}

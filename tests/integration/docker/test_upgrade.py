@@ -6,8 +6,8 @@ import tarfile
 import time
 from collections.abc import Mapping
 
-import docker
 import pytest
+from docker.client import DockerClient
 
 from tests.integration.docker.conftest import TAG, Measured
 from tests.integration.docker.ground import wait_until
@@ -49,7 +49,7 @@ DOCKERFILES = {
 
 
 @pytest.fixture
-def next_images(client: docker.DockerClient, images: object) -> None:
+def next_images(client: DockerClient, images: object) -> None:
     """Images of a release to come, with a migration of its own."""
     revision = REVISION.replace("{head}", _head_revision())
     for name, text in DOCKERFILES.items():
@@ -101,7 +101,7 @@ def _head_revision() -> str:
     revisions = {found for text in texts for found in re.findall(r'^revision = "(\w+)"', text, re.MULTILINE)}
     left = {found for text in texts for found in re.findall(r'^down_revision = "(\w+)"', text, re.MULTILINE)}
     (head,) = revisions - left
-    return head
+    return str(head)
 
 
 def _context(files: Mapping[str, str]) -> io.BytesIO:
