@@ -71,7 +71,7 @@ def radius(tmp_path: Path, settings: Settings, nas_secret: str, router: Switch) 
 
 
 def is_warm(server: Freeradius) -> bool:
-    """Whether a stranger is told so, and not that the database did not answer in time, as on a busy machine it may at first."""
+    """Whether a stranger is told so, not that the database did not answer in time, as at first on a busy machine."""
     pairs = ('User-Name = "nobody"', 'User-Password = "x"', "Message-Authenticator = 0x00")
     reply = ask("auth", server.auth_port, pairs, secret=NAS_SECRET)
     return reply.get("Reply-Message") == REPLY_MESSAGES[Reason.UNKNOWN_USER]
