@@ -4,12 +4,15 @@
 class InvalidValue(ValueError):  # noqa: N818 - it names what the operator did
     """A field holds something impossible. Nothing has been written.
 
-    `field` is the name an operator knows (an option, a column), `value` what was given, `allowed` what would be right.
+    `field` is the name an operator knows (an option, a column), `value` what was given (None: nothing),
+    `allowed` what would be right.
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         verdict = f": {allowed}" if allowed.startswith("there is no") else f" is not allowed; {allowed}"
-        super().__init__(f"{field}: {value!r}{verdict}")
+        super().__init__(
+            f"{field} is missing; {allowed}" if value is None else f"{field}: {value!r}{verdict}"
+        )
         self.field = field
         self.value = value
         self.allowed = allowed

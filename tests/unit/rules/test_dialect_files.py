@@ -234,8 +234,8 @@ def test_a_process_speaks_what_it_was_told_to_until_it_is_told_otherwise(
 @pytest.mark.parametrize(
     ("wrong", "by", "complaint"),
     [
-        ('name = "speed"', "", "speed.toml: name: None is not allowed; every dialect has a name"),
-        ('title = "Speed"', "", "speed.toml: title: None is not allowed; it is required"),
+        ('name = "speed"', "", "speed.toml: name is missing; every dialect has a name"),
+        ('title = "Speed"', "", "speed.toml: title is missing; it is required"),
         (
             'sources = ["me"]',
             'source = "me"',
@@ -268,7 +268,7 @@ def test_a_process_speaks_what_it_was_told_to_until_it_is_told_otherwise(
             'field = "speed"',
             "speed.toml: say 1: field: 'speed' is not allowed; it is rates or one",
         ),
-        ('field = "rates"', "", "say 1: field: None is not allowed; it is required"),
+        ('field = "rates"', "", "say 1: field is missing; it is required"),
         ("unit = 1000", "unit = 0", "say 1: unit: 0 is not allowed; it is a whole number from 1"),
         ("unit = 1000", "unit = true", "say 1: unit: True is not allowed"),
         (
@@ -301,7 +301,7 @@ def test_a_process_speaks_what_it_was_told_to_until_it_is_told_otherwise(
         ),
         ("{download}", "{download!r}", "in braces stands one of"),
         ("{download}", "{download", "its braces must match"),
-        ('text = "{download}:{upload}"', "", "say 1: text: None is not allowed; rates are said as a text"),
+        ('text = "{download}:{upload}"', "", "say 1: text is missing; rates are said as a text"),
         ("[[say]]", "[say]", "speed.toml: say: "),
         ("[[say]]", "[[say]", "speed.toml: "),
     ],
@@ -321,8 +321,8 @@ def test_a_mistake_is_one_sentence_naming_file_key_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("profile", "complaint"),
     [
-        ('name = "x"', "disconnect 1: required: None is not allowed; it is required"),
-        ('required = ["User-Name"]', "disconnect 1: name: None is not allowed; it is required"),
+        ('name = "x"', "disconnect 1: required is missing; it is required"),
+        ('required = ["User-Name"]', "disconnect 1: name is missing; it is required"),
         ('name = "x"\nrequired = ["Nobody"]', "disconnect 1: 'Nobody' is not allowed; it is an attribute of"),
         (
             'name = "x"\nrequired = "User-Name"',
