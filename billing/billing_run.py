@@ -5,10 +5,11 @@ rest, run twice it does nothing the second time. An advisory lock keeps two runs
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import repeat
 from typing import TypeVar
 
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 from billing import usage_bills
 from billing.billing_run_cycles import open_cycles, pause_and_go_on
 from billing.billing_run_topups import TopUp, top_up
+from billing.invoices import Paid
 from billing.suspension import resume_all, settle_all, suspend_all, to_resume, to_suspend
 from herotill.errors import Refused
 from herotill.quantities import Money
@@ -79,15 +81,18 @@ class Report:
     billed: dict[str, int] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
-    def add(self, lines: Sequence[Line]) -> None:
+    def add(self, what: str, usernames: Sequence[str], details: Iterable[object] = repeat("")) -> None:
         """Count what was done. Only a dry run keeps the lines: it is read, and a real one may have many."""
-        self.counts.update(line.what for line in lines)
+        if usernames:
+            self.counts[what] += len(usernames)
         if self.is_dry_run:
-            self.lines.extend(lines)
+            pairs = zip(usernames, details, strict=False)
+            self.lines.extend(Line(what, username, str(detail)) for username, detail in pairs)
 
-    def add_bill(self, amount: Money) -> None:
+    def add_bills(self, amounts: Iterable[Money]) -> None:
         """Add up what was billed, in minor units of each currency."""
-        self.billed[amount.currency] = self.billed.get(amount.currency, 0) + amount.minor
+        for amount in amounts:
+            self.billed[amount.currency] = self.billed.get(amount.currency, 0) + amount.minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +197,13 @@ def _open_cycles(run: _Run) -> None:
             )
         if not opened.openings:
             return
-        run.report.add([Line("cycle", each.username, str(each.cycle.begins_on)) for each in opened.openings])
-        run.report.add([Line("billed", each.username, str(each.amount)) for each in opened.billed])
-        run.report.add([Line("paid", each.username, str(each.amount)) for each in opened.paid])
-        run.report.add([Line("rolled over", username) for username in opened.rolled_over])
-        for each in opened.billed:
-            run.report.add_bill(each.amount)
+        begins = (each.part.cycle.begins_on for each in opened.openings)
+        run.report.add("cycle", [each.username for each in opened.openings], begins)
+        amounts = [each.part.amount for each in opened.billed]
+        run.report.add("billed", [each.username for each in opened.billed], amounts)
+        _add_paid(run.report, opened.paid)
+        run.report.add("rolled over", opened.rolled_over)
+        run.report.add_bills(amounts)
         run.progress("cycles", len(opened.openings))
 
 
@@ -208,9 +214,8 @@ def _bill_usage(run: _Run) -> None:
         if not taken:
             return
         billed = [each for each in taken if each.amount.minor > 0]
-        run.report.add([Line("usage billed", each.username, str(each.amount)) for each in billed])
-        for each in billed:
-            run.report.add_bill(each.amount)
+        run.report.add("usage billed", [each.username for each in billed], [each.amount for each in billed])
+        run.report.add_bills(each.amount for each in billed)
         run.progress("usage bills", len(taken))
 
 
@@ -220,8 +225,8 @@ def _settle(run: _Run) -> None:
     for customer_ids in _batches(run, found):
         with run.batch() as session:
             settled = settle_all(session, customer_ids, run.now)
-        run.report.add([Line("paid", each.username, str(each.amount)) for each in settled.paid])
-        run.report.add([Line("resumed", username) for username in settled.resumed])
+        _add_paid(run.report, settled.paid)
+        run.report.add("resumed", settled.resumed)
         run.progress("settled", len(customer_ids))
 
 
@@ -231,7 +236,7 @@ def _resume(run: _Run) -> None:
     for batch in _batches(run, found):
         with run.batch() as session:
             changed = resume_all(session, batch, now=run.now)
-        run.report.add([Line("resumed", each.username) for each in changed])
+        run.report.add("resumed", [each.username for each in changed])
         run.progress("resumed", len(changed))
 
 
@@ -241,7 +246,7 @@ def _suspend(run: _Run, reason: str) -> None:
     for batch in _batches(run, found):
         with run.batch() as session:
             changed = suspend_all(session, batch, reason=reason, now=run.until)
-        run.report.add([Line("suspended", each.username) for each in changed])
+        run.report.add("suspended", [each.username for each in changed])
         run.progress("suspended", len(changed))
 
 
@@ -255,11 +260,17 @@ def _top_up(run: _Run) -> None:
     while more:
         with run.open_books() as session:
             done, more = top_up(session, now=run.now, limit=TOPUPS_AT_ONCE, sold_by=run.options.actor)
-        run.report.add([_topup_line(each) for each in done])
+        for each in done:
+            _add_topup(run.report, each)
         run.progress("top-ups", len(done))
 
 
-def _topup_line(done: TopUp) -> Line:
+def _add_topup(report: Report, done: TopUp) -> None:
     if done.refusal is not None:
-        return Line("top-up refused", done.username, done.refusal)
-    return Line("topped up", done.username, f"{done.plan_name} for {done.price}")
+        report.add("top-up refused", [done.username], [done.refusal])
+    else:
+        report.add("topped up", [done.username], [f"{done.plan_name} for {done.price}"])
+
+
+def _add_paid(report: Report, paid: Sequence[Paid]) -> None:
+    report.add("paid", [each.username for each in paid], [each.amount for each in paid])

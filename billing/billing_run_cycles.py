@@ -27,14 +27,15 @@ from herotill.quantities import Money
 
 # SKIP LOCKED: whoever is changing a profile is waited for until the next run.
 _TAKE_DUE = """
-    SELECT account_id, username, customer_id, plan_id, automatic_bill, payment_terms_days, cycle_length, anchor_on,
-           cycle_day, profile.time_zone, next_cycle_on
+    SELECT account_id, username, customer_id, automatic_bill,
+           plan_id, payment_terms_days, cycle_length, anchor_on, cycle_day, profile.time_zone, next_cycle_on
     FROM billing.billing_profile profile JOIN billing.account USING (account_id) JOIN billing.customer USING (customer_id)
     WHERE next_cycle_at < :until AND account.status IN ('active', 'suspended')
       AND account.disabled_at IS NULL AND customer.disabled_at IS NULL AND verified_at IS NOT NULL {only}
     ORDER BY next_cycle_at, account_id LIMIT :batch_size
     FOR UPDATE OF profile SKIP LOCKED
 """
+_FIRST_OF_PART = 4  # the columns from here on say which cycle it is
 _TAKE = text(_TAKE_DUE.format(only=""))
 _TAKE_ONE = text(_TAKE_DUE.format(only="AND account_id = :account_id"))
 _ADD_CYCLES = text("""
@@ -83,44 +84,46 @@ _GO_ON = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """A cycle about to be opened, and what it costs; `due_at` is the payment date, should there be a bill."""
+class Part:
+    """A plan's cycle, or the rest of one, as all who begin it together get it.
 
-    account_id: int
-    username: str
-    customer_id: int
+    `grant_ends_at`: how long its grant lasts when it is paid; `due_at`: the payment date, should there be a bill.
+    """
+
     plan_id: int
     plan_name: str
     terms: PlanTerms
     cycle: Cycle
     begins_at: datetime
     ends_at: datetime
+    grant_ends_at: datetime
     amount: Money
-    is_billed: bool
     due_at: datetime
+    description: str
 
-    @property
-    def grant_ends_at(self) -> datetime:
-        """How long the grant of this cycle lasts when it is paid: to the earliest of the plan's own ends and the cycle's."""
-        ends = [self.ends_at] if self.terms.valid_until is None else [self.ends_at, self.terms.valid_until]
-        if self.terms.seconds_after_purchase is not None:
-            ends.append(self.begins_at + timedelta(seconds=self.terms.seconds_after_purchase))
-        return min(ends)
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A cycle of an account, about to be opened."""
+
+    account_id: int
+    username: str
+    customer_id: int
+    is_billed: bool
+    part: Part
 
     @property
     def bill(self) -> NewBill:
         """The bill of this cycle."""
-        to = self.cycle.ends_on - timedelta(days=1)
-        part = "" if self.cycle.is_whole else f", {self.cycle.days} of {self.cycle.whole_days} days"
-        said = f"{self.plan_name}, {self.cycle.begins_on} to {to}{part}"
+        part = self.part
         return NewBill(
             self.account_id,
             self.username,
             self.customer_id,
-            self.amount,
-            self.due_at,
-            said,
-            self.cycle.begins_on,
+            part.amount,
+            part.due_at,
+            part.description,
+            part.cycle.begins_on,
         )
 
 
@@ -182,29 +185,48 @@ def _openings(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list
     wanted = {row.plan_id for row in rows}
     plans = session.scalars(select(Plan).where(Plan.plan_id.in_(wanted))) if wanted else ()
     terms = {plan.plan_id: (plan.name, PlanTerms.of(plan)) for plan in plans}
-    return [_opening(row, *terms[row.plan_id], now) for row in rows]
+    parts: dict[tuple[Any, ...], Part] = {}  # thousands begin the same on the same day
+    openings = []
+    for row in rows:
+        alike = tuple(row)[_FIRST_OF_PART:]
+        part = parts.get(alike) or parts.setdefault(alike, _part(row, *terms[row.plan_id], now))
+        is_billed = row.automatic_bill and part.amount.minor > 0
+        openings.append(Opening(row.account_id, row.username, row.customer_id, is_billed, part))
+    return openings
 
 
-def _opening(row: Row[Any], plan_name: str, terms: PlanTerms, now: datetime) -> Opening:
-    cycle = cycle_from(
-        CycleRule(CycleLength(row.cycle_length), row.cycle_day, row.anchor_on), row.next_cycle_on
-    )
-    amount = Money(cycle.share_of(terms.price.minor), terms.price.currency)
+def _part(row: Row[Any], plan_name: str, terms: PlanTerms, now: datetime) -> Part:
+    rule = CycleRule(CycleLength(row.cycle_length), row.cycle_day, row.anchor_on)
+    cycle = cycle_from(rule, row.next_cycle_on)
+    begins_at = first_instant(cycle.begins_on, row.time_zone)
+    ends_at = first_instant(cycle.ends_on, row.time_zone)
     issued_on = max(cycle.begins_on, local_day(now, row.time_zone))
-    return Opening(
-        account_id=row.account_id,
-        username=row.username,
-        customer_id=row.customer_id,
+    return Part(
         plan_id=row.plan_id,
         plan_name=plan_name,
         terms=_terms_of(cycle, terms),
         cycle=cycle,
-        begins_at=first_instant(cycle.begins_on, row.time_zone),
-        ends_at=first_instant(cycle.ends_on, row.time_zone),
-        amount=amount,
-        is_billed=row.automatic_bill and amount.minor > 0,
+        begins_at=begins_at,
+        ends_at=ends_at,
+        grant_ends_at=_grant_end(terms, begins_at, ends_at),
+        amount=Money(cycle.share_of(terms.price.minor), terms.price.currency),
         due_at=end_of_day(issued_on + timedelta(days=row.payment_terms_days), row.time_zone),
+        description=_described(plan_name, cycle),
     )
+
+
+def _grant_end(terms: PlanTerms, begins_at: datetime, ends_at: datetime) -> datetime:
+    """Return the earliest of the plan's own ends and the cycle's."""
+    ends = [ends_at] if terms.valid_until is None else [ends_at, terms.valid_until]
+    if terms.seconds_after_purchase is not None:
+        ends.append(begins_at + timedelta(seconds=terms.seconds_after_purchase))
+    return min(ends)
+
+
+def _described(plan_name: str, cycle: Cycle) -> str:
+    to = cycle.ends_on - timedelta(days=1)
+    rest = "" if cycle.is_whole else f", {cycle.days} of {cycle.whole_days} days"
+    return f"{plan_name}, {cycle.begins_on} to {to}{rest}"
 
 
 def _terms_of(cycle: Cycle, terms: PlanTerms) -> PlanTerms:
@@ -221,12 +243,12 @@ def _terms_of(cycle: Cycle, terms: PlanTerms) -> PlanTerms:
 def _record(session: Session, openings: Sequence[Opening], invoice_ids: dict[int, int]) -> None:
     columns = {
         "account_ids": [each.account_id for each in openings],
-        "begin_dates": [each.cycle.begins_on for each in openings],
-        "begin_times": [each.begins_at for each in openings],
-        "end_dates": [each.cycle.ends_on for each in openings],
-        "end_times": [each.ends_at for each in openings],
-        "grant_ends": [each.grant_ends_at for each in openings],
-        "plan_ids": [each.plan_id for each in openings],
+        "begin_dates": [each.part.cycle.begins_on for each in openings],
+        "begin_times": [each.part.begins_at for each in openings],
+        "end_dates": [each.part.cycle.ends_on for each in openings],
+        "end_times": [each.part.ends_at for each in openings],
+        "grant_ends": [each.part.grant_ends_at for each in openings],
+        "plan_ids": [each.part.plan_id for each in openings],
         "invoice_ids": [invoice_ids.get(each.account_id, 0) for each in openings],
     }
     session.execute(_ADD_CYCLES, columns)
@@ -248,9 +270,11 @@ def _give(session: Session, openings: Sequence[Opening], now: datetime) -> list[
     present = [
         end
         for end in ends_of(session, list(by_account), now)
-        if end.began_on == by_account[end.account_id].cycle.begins_on
+        if end.began_on == by_account[end.account_id].part.cycle.begins_on
     ]
-    rolled_over = roll_over(session, present, {number: each.begins_at for number, each in by_account.items()})
+    rolled_over = roll_over(
+        session, present, {number: each.part.begins_at for number, each in by_account.items()}
+    )
     for offer, holders in _offers(present, by_account):
         grant(session, offer, holders)
     session.execute(_FORGET_USED_UP, {"usernames": [each.username for each in openings]})
@@ -263,12 +287,12 @@ def _offers(
     """Put together those who get the very same."""
 
     def alike(end: CycleEnd) -> tuple[Any, ...]:
-        opening = by_account[end.account_id]
-        return opening.plan_id, opening.begins_at, opening.cycle.days, end.ends_at
+        part = by_account[end.account_id].part
+        return part.plan_id, part.begins_at, part.cycle.days, end.ends_at
 
     for _, ends in groupby(sorted(present, key=alike), key=alike):
         same = list(ends)
-        first = by_account[same[0].account_id]
+        first = by_account[same[0].account_id].part
         clocks = GrantClocks(
             same[0].ends_at, first.terms.seconds_after_first_use, first.terms.seconds_after_last_use
         )

@@ -48,6 +48,29 @@ CREATE INDEX ledger_posting_customer ON billing.ledger_posting (customer_id, cur
 CREATE INDEX ledger_posting_reseller ON billing.ledger_posting (reseller_id, currency)
     INCLUDE (amount_minor) WHERE reseller_id IS NOT NULL;
 
+-- All sides of a transaction are written by one statement, which is refused where they do not sum to zero; when the database
+-- transaction commits, a ledger transaction without sides is. Looking at every row then took a third of a billing run.
+CREATE FUNCTION billing.refuse_unbalanced_sides() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    SELECT transaction_id INTO wrong FROM added GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0 LIMIT 1;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'ledger transaction % does not sum to zero', wrong USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+DROP TRIGGER ledger_posting_balanced ON billing.ledger_posting;
+CREATE TRIGGER ledger_posting_balanced AFTER INSERT ON billing.ledger_posting REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse_unbalanced_sides();
+CREATE OR REPLACE FUNCTION billing.refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM billing.ledger_posting WHERE transaction_id = NEW.transaction_id) THEN
+        RAISE EXCEPTION 'ledger transaction % has no sides', NEW.transaction_id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- ---------------------------------------------------------------- credit (kopa)
 
 -- How far below zero a customer's balance may go by buying, and for how long.

@@ -243,6 +243,12 @@ def test_r25_the_database_itself_refuses_what_does_not_sum_to_zero(
     """
     with pytest.raises(DBAPIError, match="does not sum to zero"):
         ask(half)
+    sideless = """
+        INSERT INTO billing.ledger_transaction (external_key, description, occurred_at, recorded_by)
+        VALUES ('x', 'x', now(), 'x')
+    """
+    with pytest.raises(DBAPIError, match="has no sides"):
+        ask(sideless)
     assert ask("SELECT 1 FROM billing.ledger_transaction") == []
 
 
