@@ -1,5 +1,5 @@
 -- Schema radius, revision 0002: every statement of packet time names the account it is about, so that the data can be divided by
--- user name (docs/decisions/0030-what-is-divided-by-user-name.md; tests/contract/test_keyed_statements.py holds it).
+-- user name (docs/decisions/0031-what-is-divided-by-user-name.md; tests/contract/test_keyed_statements.py holds it).
 
 DROP FUNCTION radius.start_first_use(bigint, timestamptz);
 DROP FUNCTION radius.reserve_slice(text, bigint, bigint, timestamptz, timestamptz);

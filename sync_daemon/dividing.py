@@ -2,12 +2,13 @@
 
 Only tables nothing else hangs on can be divided: no triggers, no keys without the user name. These are the ones that grow
 for ever; all that a login reads is a few rows for each account and stays on the coordinator
-(docs/decisions/0030-what-is-divided-by-user-name.md).
+(docs/decisions/0031-what-is-divided-by-user-name.md).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 
@@ -109,4 +110,18 @@ def _add_nodes(cursor: Cursor, cluster: Cluster) -> None:
     if cluster.coordinator is not None:
         cursor.execute(SET_COORDINATOR, (cluster.coordinator.host, cluster.coordinator.port))
     for node in cluster.workers:
+        _load_on(node, cursor.connection)
         cursor.execute(ADD_NODE, (node.host, node.port))
+
+
+def _load_on(node: Node, coordinator: Connection) -> None:
+    """Create the extension on a worker, in the database of the same name, as the same role."""
+    parameters = coordinator.get_dsn_parameters() | {"host": node.host, "port": str(node.port)}
+    parameters.pop("hostaddr", None)
+    connection = psycopg2.connect(password=coordinator.info.password or None, **parameters)
+    try:
+        with connection, connection.cursor() as cursor:
+            refuse_without_citus(cursor)
+            cursor.execute(CREATE)
+    finally:
+        connection.close()
