@@ -20,6 +20,7 @@ from billing.vouchers import LIVING, get_batch
 from herotill.errors import Refused
 from herotill.quantities import Money
 
+READ_AT_ONCE = 2_000
 _MARK_PRINTED = text("""
     UPDATE billing.voucher SET
         state = CASE state WHEN 'generated' THEN 'printed' ELSE state END,
@@ -51,9 +52,12 @@ def cards_of_batch(
 ) -> list[Card]:
     """Return the cards of a batch's vouchers that are not used up, expired or void, and count the print."""
     get_batch(session, batch_id)
-    query = select(Voucher).where(Voucher.batch_id == batch_id, Voucher.state.in_(LIVING))
-    with_logins = query.options(joinedload(Voucher.account)).order_by(Voucher.number)
-    return _print(session, session.scalars(with_logins).all(), keys, (now, printed_by))
+    living = (Voucher.batch_id == batch_id, Voucher.state.in_(LIVING))
+    hold_vouchers(session, session.scalars(select(Voucher.voucher_id).where(*living)))
+    query = select(Voucher).where(*living).options(joinedload(Voucher.account)).order_by(Voucher.number)
+    # A card is small; a voucher with its account, as the books know it, is not.
+    chosen = session.scalars(query, execution_options={"yield_per": READ_AT_ONCE})
+    return _print(session, chosen, keys, (now, printed_by))
 
 
 def cards_of(
@@ -63,28 +67,27 @@ def cards_of(
     for voucher in chosen:
         if voucher.state not in LIVING:
             raise Refused(f"voucher {voucher.code or voucher.serial} is {voucher.state}", "R11")
+    hold_vouchers(session, [voucher.voucher_id for voucher in chosen])
     return _print(session, chosen, keys, (now, printed_by))
 
 
 def _print(
-    session: Session, chosen: Sequence[Voucher], keys: CodeKeys | None, printed: tuple[datetime, str]
+    session: Session, chosen: Iterable[Voucher], keys: CodeKeys | None, printed: tuple[datetime, str]
 ) -> list[Card]:
-    voucher_ids = [voucher.voucher_id for voucher in chosen]
-    values = {"voucher_ids": voucher_ids, "now": printed[0], "actor": printed[1]}
-    hold_vouchers(session, voucher_ids)
-    cards = list(_cards(chosen, keys))
+    cards = dict(_cards(chosen, keys))
+    values = {"voucher_ids": list(cards), "now": printed[0], "actor": printed[1]}
     session.execute(_MARK_PRINTED, values)
     session.expire_all()
-    return cards
+    return list(cards.values())
 
 
-def _cards(chosen: Iterable[Voucher], keys: CodeKeys | None) -> Iterator[Card]:
+def _cards(chosen: Iterable[Voucher], keys: CodeKeys | None) -> Iterator[tuple[int, Card]]:
     terms: dict[int, PlanTerms] = {}
     for voucher in chosen:
         batch = voucher.batch
         if batch.batch_id not in terms:
             terms[batch.batch_id] = PlanTerms.from_mapping(batch.plan_terms)
-        yield _card(voucher, batch, terms[batch.batch_id], keys)
+        yield voucher.voucher_id, _card(voucher, batch, terms[batch.batch_id], keys)
 
 
 def _card(voucher: Voucher, batch: VoucherBatch, terms: PlanTerms, keys: CodeKeys | None) -> Card:
