@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from sqlalchemy import event
 from sqlalchemy.orm import Session, sessionmaker
 
 from billing import billing_run, code_schedule, example
@@ -65,10 +67,18 @@ def _live(
 def _books(settings: Settings) -> Iterator[sessionmaker[Session]]:
     database.ensure_running(settings)
     engine = database.billing_engine(settings)
+    event.listen(engine, "connect", _without_waiting_for_the_disk)
     try:
         yield sessionmaker(engine, expire_on_commit=False)
     finally:
         engine.dispose()
+
+
+def _without_waiting_for_the_disk(connection: Any, _record: Any) -> None:
+    """What a power cut takes of an example is made again."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+    connection.commit()
 
 
 @contextmanager
