@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ALL_RESERVED = "all-reserved"
     TOO_MANY_SESSIONS = "too-many-sessions"
     OTHER_DEVICE = "other-device"
+    TOO_MANY_FAILURES = "too-many-failures"
     UNAVAILABLE = "unavailable"
 
 
@@ -42,6 +43,7 @@ REPLY_MESSAGES: dict[Reason, str] = {
     Reason.EXPIRED: "Your plan has expired. Please buy a new one.",
     Reason.ALL_RESERVED: "All of your remaining data is in use by your other devices.",
     Reason.TOO_MANY_SESSIONS: "Too many devices are online with this account.",
+    Reason.TOO_MANY_FAILURES: "Too many wrong attempts. Please wait five minutes and try again.",
     Reason.OTHER_DEVICE: "This account may only be used with its own devices.",
     Reason.UNAVAILABLE: "The service is not available at the moment. Please try again.",
 }

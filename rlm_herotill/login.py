@@ -41,6 +41,7 @@ from rlm_herotill.attributes import (
     password_pairs,
 )
 from rlm_herotill.database import Unavailable
+from rlm_herotill.guessing import Guesses
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.recent import Recent
 from rlm_herotill.settings import PacketTimeSettings
@@ -60,6 +61,7 @@ class Login(NamedTuple):
     is_from_memory: bool
     is_in_outage: bool = False
     is_accepted: bool = False
+    is_made_to_wait: bool = False
 
 
 class Found(NamedTuple):
@@ -97,14 +99,19 @@ class LoginDesk:
         self._complain = complain
         self._standing = StandingAnswers(complain)
         self._in_flight = Recent[Login](IN_FLIGHT_LIMIT)
+        self._guesses = Guesses()
 
     def authorize(self, pairs: Pairs) -> Found:
         """Find the account; while the database is away, as it was known last."""
         access = parse_access_request(pairs)
+        if self._guesses.must_wait(access.source, access.calling_station_id):
+            return self._make_wait(access)
         if not access.is_one_of_many and (found := self._answer_at_once(access)) is not None:
             return found
         request = login_request(access)
         login = self._find(access, request)
+        if not _was_used(login.snapshot) and self._guesses.is_guessed_at(access.source):
+            return self._make_wait(access)
         marks: tuple[ReplyPair, ...] = ((LOGIN_ID, ":=", request.login_id),)
         if login.snapshot is not None:
             passwords = password_pairs(login.snapshot.check)
@@ -119,6 +126,12 @@ class LoginDesk:
             login.is_in_outage and self._settings.admits_unknown_in_outage and not access.is_one_of_many
         )
         return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
+
+    def _make_wait(self, access: AccessRequest) -> Found:
+        """Refuse whatever was typed, right or wrong: `rejected` says why."""
+        login = _stranger(access)._replace(is_made_to_wait=True)
+        self._in_flight.put(login.request.login_id, login)
+        return Found((), ((LOGIN_ID, ":=", login.request.login_id),), False)
 
     def _answer_at_once(self, access: AccessRequest) -> Found | None:
         """Answer an ordinary login of an account that has not changed since its last one; None where that is not known."""
@@ -260,6 +273,8 @@ class LoginDesk:
         return "Class", ":=", "0x" + token.encode().hex()
 
     def _refuse(self, login: Login, reason: Reason) -> Answer:
+        if reason in (Reason.BAD_CREDENTIALS, Reason.UNKNOWN_USER):
+            self._guesses.note(login.request.nas_address, login.request.calling_station_id)
         self._record(login, False, reason)
         return Answer(False, (("Reply-Message", ":=", REPLY_MESSAGES[reason]),))
 
@@ -301,7 +316,16 @@ def _with_granted_key(snapshot: AccountSnapshot, decision: Decision) -> AccountS
     return snapshot
 
 
+def _was_used(snapshot: AccountSnapshot | None) -> bool:
+    """Whether an account has been logged in with before: no fresh code, which is what guesses find."""
+    if snapshot is None:
+        return False
+    return snapshot.last_ended is not None or any(grant.first_used_at for grant in snapshot.grants)
+
+
 def _reason_of_rejection(login: Login) -> Reason:
+    if login.is_made_to_wait:
+        return Reason.TOO_MANY_FAILURES
     if login.is_accepted or login.snapshot is not None:
         return Reason.BAD_CREDENTIALS
     return Reason.UNAVAILABLE if login.is_in_outage else Reason.UNKNOWN_USER

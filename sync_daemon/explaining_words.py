@@ -24,6 +24,7 @@ RULES: dict[Reason, str] = {
     Reason.ALL_RESERVED: "R15",
     Reason.TOO_MANY_SESSIONS: "R6",
     Reason.OTHER_DEVICE: "R6",
+    Reason.TOO_MANY_FAILURES: "R10",
     Reason.UNAVAILABLE: "R34",
 }
 """The rule that decides (docs/rules.md); a wrong password and an unknown name need none."""
@@ -44,6 +45,7 @@ LOGIN_WORDS: dict[Reason, str] = {
     Reason.EXPIRED: "the plan had expired",
     Reason.ALL_RESERVED: "other devices had taken all that was left",
     Reason.TOO_MANY_SESSIONS: "too many devices were online",
+    Reason.TOO_MANY_FAILURES: "there had been too many wrong attempts; it is let in after five minutes",
     Reason.OTHER_DEVICE: "it is not one of the account's own devices",
     Reason.UNAVAILABLE: "the database was away, and nothing was remembered",
 }
