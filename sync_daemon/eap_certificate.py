@@ -5,7 +5,7 @@ authority's certificate (`eap/ca.pem` in the state directory) is what is install
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +24,10 @@ RENEWED_BEFORE_END = timedelta(days=60)
 RSA_BITS = 2048
 """RSA, because there are devices that know nothing else."""
 NAME = "HeroTill RADIUS"
+SERVER_NAME = "radius"
+"""What devices are told to expect of our own certificate besides its authority."""
+SHOWN_CERTIFICATE, SHOWN_KEY = "certs/herotill/server.pem", "certs/herotill/server.key"
+"""Where they lie below raddb, as mods-available/herotill_eap has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,10 @@ class ServerCertificate:
     """A certificate with those above it, and its key, each as PEM."""
 
     certificate_pem: bytes
-    key_pem: bytes
+    key_pem: bytes = field(repr=False)
     expires_at: datetime
+    is_own: bool = False
+    """Of an authority that devices do not know by themselves."""
 
 
 def operators_certificate(certificate: Path, key: Path, now: datetime) -> ServerCertificate:
@@ -64,12 +70,24 @@ def own_certificate(directory: Path, now: datetime) -> ServerCertificate:
         _write_pair(authority, *_new_authority(now))
     if not (server[0].exists() and server[1].exists()) or _ends_soon(server[0], now):
         _write_pair(server, *_new_server(authority, now))
-    return operators_certificate(*server, now)
+    return replace(operators_certificate(*server, now), is_own=True)
+
+
+def present_certificate(directory: Path, raddb: Path, now: datetime) -> ServerCertificate:
+    """Return what an installation goes on showing: the operator's where it has one, else our own from `directory`."""
+    shown, own = raddb / SHOWN_CERTIFICATE, directory / "server.pem"
+    if shown.exists() and not (own.exists() and own.read_bytes() == shown.read_bytes()):
+        return operators_certificate(shown, raddb / SHOWN_KEY, now)
+    return own_certificate(directory, now)
+
+
+def expires_at(certificate_pem: bytes) -> datetime:
+    """Return when the first certificate ends. Raises ValueError where there is none."""
+    return x509.load_pem_x509_certificates(certificate_pem)[0].not_valid_after_utc
 
 
 def _ends_soon(certificate: Path, now: datetime) -> bool:
-    found = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
-    return found.not_valid_after_utc - now < RENEWED_BEFORE_END
+    return expires_at(certificate.read_bytes()) - now < RENEWED_BEFORE_END
 
 
 def _new_authority(now: datetime) -> tuple[bytes, rsa.RSAPrivateKey]:
@@ -87,10 +105,10 @@ def _new_server(authority: tuple[Path, Path], now: datetime) -> tuple[bytes, rsa
     if not isinstance(issuer_key, rsa.RSAPrivateKey):
         raise InvalidValue("the authority's key", authority[1], "it is the RSA key herotill made")
     key = rsa.generate_private_key(public_exponent=65_537, key_size=RSA_BITS)
-    made = _begun(_name("radius"), issuer.subject, key, now, SERVER_LASTS)
+    made = _begun(_name(SERVER_NAME), issuer.subject, key, now, SERVER_LASTS)
     # Windows asks for the usage, others for the name.
     made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("radius")]), critical=False)
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     signed = made.sign(issuer_key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM) + authority_pem, key

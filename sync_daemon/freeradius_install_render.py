@@ -5,15 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from herotill.dictionary import dictionary_path
 from herotill.errors import InvalidValue
+from sync_daemon.eap_certificate import SHOWN_CERTIFICATE, SHOWN_KEY, ServerCertificate
 from sync_daemon.freeradius_install import Entry, File, Link
 from sync_daemon.resources import freeradius_config_directory
-
-if TYPE_CHECKING:
-    from sync_daemon.eap_certificate import ServerCertificate
 
 MODULES = ("herotill", "herotill_utf8", "herotill_attr_filter")
 SITES = ("herotill", "herotill_clients")
@@ -66,7 +63,7 @@ class PacketTimeValues:
     outage_session_seconds: int = 600
     threads: int = 1
     dialects_directory: Path | None = None
-    eap: "ServerCertificate | None" = None
+    eap: ServerCertificate | None = None
     """For 802.1X; None is without."""
 
 
@@ -112,12 +109,12 @@ def _dictionary() -> dict[str, Entry]:
     return {DICTIONARY: File((dictionary_path().parent / "dictionary.coova").read_bytes())}
 
 
-def _certificate(eap: "ServerCertificate | None") -> dict[str, Entry]:
+def _certificate(eap: ServerCertificate | None) -> dict[str, Entry]:
     if eap is None:
         return {}
     return {
-        "certs/herotill/server.pem": File(eap.certificate_pem),
-        "certs/herotill/server.key": File(eap.key_pem),
+        SHOWN_CERTIFICATE: File(eap.certificate_pem),
+        SHOWN_KEY: File(eap.key_pem),
     }
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 # Why: freeradius_config/radiusd.conf, where our own instance has it so.
 RADIUSD_ADVICE = "max_requests = 131072; in thread pool, start_servers, max_servers and max_spare_servers = 1"
 DEBIAN_RADDB = Path("/etc/freeradius/3.0")
+EAP_LINK = "mods-enabled/herotill_eap"
+TRUST_IT = (
+    "802.1X shows a certificate of our own making. Tell every device to trust {authority} alone, and the server name "
+    "'{name}': a device that trusts anybody gives its password to anybody."
+)
 
 _raddb = click.option(
     "--raddb",
@@ -39,11 +44,16 @@ _message_authenticator = click.option(
     show_default=True,
     help="Drop Access-Requests without Message-Authenticator (CVE-2024-3596).",
 )
-_eap = click.option("--eap", is_flag=True, help="Also 802.1X: EAP-MD5, PEAP and EAP-TTLS.")
+_eap = click.option(
+    "--eap/--no-eap",
+    "has_eap",
+    default=None,
+    help="Also 802.1X: EAP-MD5, PEAP and EAP-TTLS. Default: as it was, at first without.",
+)
 _eap_certificate = click.option(
     "--eap-certificate",
     type=click.Path(path_type=Path),
-    help="What the tunnels show, with those above it, in PEM. Default: one of an authority made here.",
+    help="What the tunnels show, with those above it, in PEM. Default: as it was, at first one of an authority made here.",
 )
 _eap_key = click.option("--eap-key", type=click.Path(path_type=Path), help="Its private key, in PEM.")
 
@@ -55,7 +65,7 @@ class Chosen(TypedDict):
     auth_port: int
     acct_port: int
     is_signed: bool
-    eap: bool
+    has_eap: bool | None
     eap_certificate: Path | None
     eap_key: Path | None
 
@@ -85,7 +95,7 @@ def install(
     from sync_daemon.freeradius_install_probe import refuse_closed_path  # noqa: PLC0415
     from sync_daemon.freeradius_install_render import installed_entries  # noqa: PLC0415
 
-    values = _values(application, chosen, ("*", "::"))
+    values = _values(application, chosen, ("*", "::"), raddb)
     installation = apply.Installation(raddb)
     plan = installation.plan(installed_entries(values))
     if not _is_agreed(plan, dry_run=dry_run, yes=yes):
@@ -139,7 +149,8 @@ def private(application: Application, /, directory: Path, threads: int, **chosen
     from sync_daemon import freeradius_install_probe as probe  # noqa: PLC0415
 
     directory = directory.expanduser().absolute()
-    values = replace(_values(application, chosen, ("127.0.0.1", "::1")), threads=threads)
+    values = _values(application, chosen, ("127.0.0.1", "::1"), directory / "raddb")
+    values = replace(values, threads=threads)
     plan = apply.install_private(directory, values)
     for change in plan.changes:
         click.echo(change.sentence)
@@ -149,7 +160,9 @@ def private(application: Application, /, directory: Path, threads: int, **chosen
     click.echo(f"Start it: {probe.PROGRAM} -f -l {directory}/log/radius.log -d {directory}/raddb")
 
 
-def _values(application: Application, chosen: Chosen, everywhere: tuple[str, str]) -> "PacketTimeValues":
+def _values(
+    application: Application, chosen: Chosen, everywhere: tuple[str, str], raddb: Path
+) -> "PacketTimeValues":
     from sync_daemon import freeradius_install_probe as probe  # noqa: PLC0415 - slow to import
 
     listening = _listening(chosen, everywhere if probe.has_ipv6() else everywhere[:1])
@@ -158,25 +171,29 @@ def _values(application: Application, chosen: Chosen, everywhere: tuple[str, str
     values = probe.values_from_settings(
         application.settings, listening, require_message_authenticator=chosen["is_signed"]
     )
-    return replace(values, eap=_certificate(application, chosen))
+    return replace(values, eap=_certificate(application, chosen, raddb))
 
 
-def _certificate(application: Application, chosen: Chosen) -> "ServerCertificate | None":
-    """Return what the tunnels of 802.1X show; None where it was not asked for."""
+def _certificate(application: Application, chosen: Chosen, raddb: Path) -> "ServerCertificate | None":
+    """Return what the tunnels of 802.1X show; None for an installation without."""
     from sync_daemon import eap_certificate  # noqa: PLC0415 - slow to import
 
     certificate, key = chosen["eap_certificate"], chosen["eap_key"]
-    if not chosen["eap"] and (certificate or key):
-        raise InvalidValue("--eap-certificate", certificate or key, "it goes with --eap")
     if (certificate is None) != (key is None):
         raise InvalidValue("--eap-key", key, "a certificate comes with its key: give both, or neither")
-    if not chosen["eap"]:
-        return None
+    if certificate and chosen["has_eap"] is False:
+        raise InvalidValue("--eap-certificate", certificate, "it goes with --eap")
     if certificate and key:
         return eap_certificate.operators_certificate(certificate, key, datetime.now(UTC))
+    # islink says no where raddb may not be read; that is refused further on.
+    if not (os.path.islink(raddb / EAP_LINK) if chosen["has_eap"] is None else chosen["has_eap"]):  # noqa: PTH114
+        return None
     directory = application.state_directory / "eap"
-    found = eap_certificate.own_certificate(directory, datetime.now(UTC))
-    click.echo(f"802.1X: devices trust {directory}/ca.pem, and the server name 'radius'.")
+    found = eap_certificate.present_certificate(directory, raddb, datetime.now(UTC))
+    if found.is_own:
+        click.echo(
+            TRUST_IT.format(authority=directory / "ca.pem", name=eap_certificate.SERVER_NAME), err=True
+        )
     return found
 
 

@@ -4,14 +4,17 @@ import os
 import re
 import shutil
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from sync_daemon.eap_certificate import SHOWN_CERTIFICATE, SHOWN_KEY, own_certificate
 from sync_daemon.freeradius_install_apply import check_with_freeradius
 from sync_daemon.freeradius_install_probe import freeradius_version, refuse_unsupported
 from tests.conftest import RunHerotill
 
+EAP, CERTIFICATE, KEY = "mods-enabled/herotill_eap", SHOWN_CERTIFICATE, SHOWN_KEY
 # A user who may not read Debian's has a copy of it made by scripts/bootstrap.
 STOCK_RADDB = Path(os.environ.get("HEROTILL_STOCK_RADDB", "/etc/freeradius/3.0"))
 
@@ -119,6 +122,80 @@ def test_a_private_instance_needs_nothing_of_the_systems(tmp_path: Path, run_her
     done = run_herotill("freeradius", "private", "--directory", str(tmp_path / "d"), "--auth-port", "11812")
     assert done.exit_code == 0, done.output
     assert "/etc/freeradius" not in (tmp_path / "d/raddb/radiusd.conf").read_text().split("\n", 2)[2]
+
+
+def test_eap_is_there_when_asked_for_stays_and_goes_with_its_keys(
+    raddb: Path, run_herotill: RunHerotill
+) -> None:
+    """The certificate outlives its removal, so that devices go on trusting it."""
+    before = _tree(raddb)
+
+    def install(*options: str) -> str:
+        done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes", *options)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    install()
+    assert not (raddb / EAP).is_symlink()
+    told = install("--eap")
+    assert "trust" in told
+    assert "ca.pem" in told
+    assert check_with_freeradius(raddb) is None
+    assert stat.S_IMODE((raddb / KEY).stat().st_mode) == 0o640
+    shown = (raddb / CERTIFICATE).read_bytes()
+
+    assert "nothing to change" in install()
+    assert (raddb / EAP).is_symlink()
+    install("--no-eap")
+    assert not (raddb / EAP).is_symlink()
+    assert not (raddb / KEY).exists()
+    install("--eap")
+    assert (raddb / CERTIFICATE).read_bytes() == shown
+    assert run_herotill("freeradius", "uninstall", "--raddb", str(raddb), "--yes").exit_code == 0
+    assert {path: state for path, state in _tree(raddb).items() if path in before} == before
+    assert not (raddb / KEY).exists()
+
+
+def test_an_operators_certificate_is_taken_and_kept(
+    raddb: Path, tmp_path: Path, run_herotill: RunHerotill
+) -> None:
+    mine = own_certificate(tmp_path / "mine", datetime.now(UTC))
+    pair = (
+        "--eap-certificate",
+        str(tmp_path / "mine/server.pem"),
+        "--eap-key",
+        str(tmp_path / "mine/server.key"),
+    )
+    done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes", *pair)
+    assert done.exit_code == 0, done.output
+    assert (raddb / CERTIFICATE).read_bytes() == mine.certificate_pem
+
+    again = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes")
+    assert "nothing to change" in again.output
+    assert "of our own making" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--eap-certificate", "server.pem"), "eap-key"),
+        (("--no-eap", "--eap-certificate", "server.pem", "--eap-key", "server.key"), "eap-certificate"),
+        (("--eap-certificate", "server.pem", "--eap-key", "ca.key"), "eap-key"),
+        (("--eap-certificate", "server.key", "--eap-key", "server.key"), "eap-certificate"),
+        (("--eap-certificate", "none.pem", "--eap-key", "server.key"), "none.pem"),
+    ],
+)
+def test_certificates_that_cannot_be_used_exit_2(
+    raddb: Path, tmp_path: Path, run_herotill: RunHerotill, options: tuple[str, ...], named: str
+) -> None:
+    before = _tree(raddb)
+    own_certificate(tmp_path / "mine", datetime.now(UTC))
+    here = [option if option.startswith("--") else str(tmp_path / "mine" / option) for option in options]
+    done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes", *here)
+    assert done.exit_code == 2, done.output
+    assert named in done.output
+    assert len(done.output.splitlines()) == 1
+    assert _tree(raddb) == before
 
 
 def test_this_freeradius_is_supported() -> None:
