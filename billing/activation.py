@@ -12,6 +12,8 @@ from billing.payment_requests import Activation, account_of
 from billing.sales import Order, Sale
 from herotill.errors import InvalidValue, Refused
 
+REVERSED = "reversed"
+
 
 def activate(session: Session, payment: Payment, *, now: datetime, time_zone: str) -> Sale:
     """Sell the plan the payment names, from the customer's balance and credit. Raises Refused, InvalidValue.
@@ -20,6 +22,8 @@ def activate(session: Session, payment: Payment, *, now: datetime, time_zone: st
     """
     if payment.customer_id is None or payment.plan_name is None or payment.username is None:
         raise Refused(f"payment {payment.payment_id} names no plan of a customer", "R27")
+    if payment.state == REVERSED:
+        raise Refused(f"payment {payment.payment_id} was reversed; it buys nothing", "R27")
     account_of(session, payment.customer_id, payment.username)
     order = Order(
         plan=payment.plan_name,

@@ -202,7 +202,10 @@ def settle(session: Session, customer_ids: Sequence[int], now: datetime) -> list
     paid = sorted((_paid(row) for row in rows), key=lambda each: each.invoice_id)
     if paid:
         session.expire_all()
-    happened = [(f"invoice.paid:{each.invoice_id}", _paid_payload(each), each.customer_id) for each in paid]
+    happened = [  # one that was opened again is paid again
+        (f"invoice.paid:{each.invoice_id}:{now.isoformat()}", _paid_payload(each), each.customer_id)
+        for each in paid
+    ]
     emit_all(session, "invoice.paid", happened, now)
     return paid
 

@@ -42,11 +42,12 @@ GATEWAY = "gateway"
 
 
 class PaymentState(StrEnum):
-    """Whose a payment is: a customer's, not known, or given back."""
+    """Whose a payment is: a customer's, not known, given back, or not money after all."""
 
     RECEIVED = "received"
     UNMATCHED = "unmatched"
     REFUSED = "refused"
+    REVERSED = "reversed"  # a cheque that bounced
 
 
 @dataclass(frozen=True, slots=True)

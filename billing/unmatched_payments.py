@@ -49,7 +49,9 @@ def assign(
         Posting(CUSTOMER, payment.amount_minor, payment.currency, owner.customer_id),
     ]
     what = f"payment {payment_id} by {payment.gateway or payment.method}, assigned: {resolution.reason}"
-    post(session, Entry(f"payment:assigned:{payment_id}", what, now, resolution.resolved_by), sides)
+    post(
+        session, Entry(_once(f"payment:assigned:{payment_id}", now), what, now, resolution.resolved_by), sides
+    )
     payments.after_payment(session, payment, now=now, time_zone=time_zone)
     return payment
 
@@ -64,10 +66,15 @@ def refuse(session: Session, *, payment_id: int, resolution: Resolution, now: da
         Posting(payment.method, payment.amount_minor, payment.currency),
     ]
     what = f"payment {payment_id} given back: {resolution.reason}"
-    post(session, Entry(f"refund:{payment_id}", what, now, resolution.resolved_by), sides)
+    post(session, Entry(_once(f"refund:{payment_id}", now), what, now, resolution.resolved_by), sides)
     payload = {"payment": payment_id, "reason": resolution.reason, "gateway": payment.gateway}
     emit(session, "payment.refused", f"payment:{payment_id}:refused", payload, now)
     return payment
+
+
+def _once(key: str, now: datetime) -> str:
+    """Return the key of this resolution: one that was reversed may be made again. The state lets it be made once."""
+    return f"{key}:{now.isoformat()}"
 
 
 def _unresolved(session: Session, payment_id: int) -> Payment:

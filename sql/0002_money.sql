@@ -113,7 +113,7 @@ CREATE TABLE billing.payment (
     currency           text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     reference          text NOT NULL DEFAULT '',             -- what the payer wrote
     payer              text NOT NULL DEFAULT '',             -- who that is, as the gateway says
-    state              text NOT NULL CHECK (state IN ('received', 'unmatched', 'refused')),
+    state              text NOT NULL CHECK (state IN ('received', 'unmatched', 'refused', 'reversed')),
     unmatched_reason   text,
     customer_id        bigint REFERENCES billing.customer,
     payment_request_id bigint UNIQUE REFERENCES billing.payment_request,   -- paid once
@@ -126,7 +126,7 @@ CREATE TABLE billing.payment (
     username           text,
     purchase_id        bigint UNIQUE REFERENCES billing.purchase,          -- at most one
     activation_refused text,
-    CHECK ((state = 'received') = (customer_id IS NOT NULL)),
+    CHECK (CASE state WHEN 'received' THEN customer_id IS NOT NULL WHEN 'reversed' THEN true ELSE customer_id IS NULL END),
     CHECK (state <> 'unmatched' OR unmatched_reason IS NOT NULL),
     CHECK ((method = 'gateway') = (gateway IS NOT NULL)),
     CHECK ((method = 'reseller') = (reseller_id IS NOT NULL)),

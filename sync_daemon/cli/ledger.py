@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from billing import corrections, credit, customers, resellers, statements
 from billing import ledger as books
+from billing.corrections import Reversal
 from billing.ledger import Kind
 from billing.statements import Filter, Line
 from herotill.credit import CreditLine, Standing
@@ -176,19 +177,40 @@ def export(application: Application, /, file: Path | None, **filters: str | None
 @yes_option
 @pass_application
 def reverse(application: Application, /, transaction: int, reason: str, yes: bool) -> None:
-    """Undo a transaction by its opposite. What was granted for it stays; `herotill account` takes that away."""
+    """Undo a transaction by its opposite. Bills it had paid are open again.
+
+    What was sold for it stays; `herotill account` takes that away.
+    """
     with application.billing_session() as session:
         wrong = books.get(session, transaction)
-        ask_before(f"transaction {transaction} ({wrong.description}) will be reversed for good", yes)
-        undone = corrections.reverse(
-            session,
-            transaction_id=transaction,
-            reason=reason,
-            now=application.now(),
-            reversed_by=operator_name(),
-        )
-        told = f"reversed transaction {transaction} by transaction {undone.transaction_id}"
-    click.echo(told)
+        trial = session.begin_nested()
+        foreseen = _reverse(application, session, transaction, reason)
+        trial.rollback()
+        what_happens = f"transaction {transaction} ({wrong.description}) will be reversed for good"
+    ask_before(what_happens + _reopened(foreseen), yes)
+    with application.billing_session() as session:
+        undone = _reverse(application, session, transaction, reason)
+    click.echo(
+        f"reversed transaction {transaction} by transaction {undone.transaction_id}{_reopened(undone)}"
+    )
+
+
+def _reverse(application: Application, session: Session, transaction: int, reason: str) -> Reversal:
+    return corrections.reverse(
+        session,
+        transaction_id=transaction,
+        reason=reason,
+        now=application.now(),
+        reversed_by=operator_name(),
+    )
+
+
+def _reopened(reversal: Reversal) -> str:
+    """Name the bills that are open again; the operator may want to give them another payment date."""
+    if not reversal.reopened:
+        return ""
+    bills = [f"bill {each.invoice_id} of {each.username} ({each.amount})" for each in reversal.reopened]
+    return f"; open again: {', '.join(bills)}, `herotill invoice postpone` gives time to pay"
 
 
 @ledger.command(name="credit-limit")
