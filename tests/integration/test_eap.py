@@ -174,6 +174,31 @@ def test_r6_a_second_device_is_refused_and_the_first_comes_again(
     assert supplicant.connect(method).is_accepted
 
 
+@every_tunnel
+def test_r13_who_has_expired_is_refused_and_the_time_left_is_told(
+    supplicant: Supplicant, isp: Isp, method: dict[str, str]
+) -> None:
+    isp.enrol("student-3", group="residents")
+    isp.offer("hour", quota_seconds=3600, quota_octets=GIB)
+    isp.sell("hour", "student-3")
+    conversation = supplicant.connect(method, "student-3")
+    assert conversation.is_accepted, conversation.output[-3000:]
+    assert conversation.accept["27"] == ["3600"]
+    with isp.radius() as cursor:
+        cursor.execute("UPDATE radius.entitlement SET expires_at = now() WHERE username = 'student-3'")
+        cursor.execute("""SELECT pg_notify('herotill_account', '["student-3"]')""")
+    assert not supplicant.connect(method, "student-3").is_accepted
+    assert _journalled(supplicant) == [("student-3", True, "accepted"), ("student-3", False, "expired")]
+
+
+def test_r6_only_the_devices_of_an_account_come_through_the_tunnel(supplicant: Supplicant, isp: Isp) -> None:
+    isp.enrol("student-4", group="residents", policy={"bound_devices": MAC})
+    isp.sell("gib", "student-4")
+    assert not supplicant.connect(PEAP, "student-4", mac="02:00:00:00:00:02").is_accepted
+    assert supplicant.connect(PEAP, "student-4").is_accepted
+    assert _journalled(supplicant) == [("student-4", False, "other-device"), ("student-4", True, "accepted")]
+
+
 def test_a_device_that_trusts_another_authority_gives_no_password_away(
     supplicant: Supplicant, tmp_path: Path
 ) -> None:
