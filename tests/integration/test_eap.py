@@ -71,7 +71,12 @@ class Supplicant:
     authority: Path
 
     def connect(
-        self, method: dict[str, str], user: str = "student-1", password: str = PASSWORD, mac: str = MAC
+        self,
+        method: dict[str, str],
+        user: str = "student-1",
+        password: str = PASSWORD,
+        mac: str = MAC,
+        again: int = 0,
     ) -> Conversation:
         network = {
             "key_mgmt": "IEEE8021X",
@@ -85,6 +90,7 @@ class Supplicant:
         assert EAPOL_TEST is not None
         command = [EAPOL_TEST, "-c", str(configuration), "-a", "127.0.0.1", "-p", str(self.server.auth_port)]
         command += ["-s", NAS_SECRET, "-M", mac, "-t", str(PATIENCE_SECONDS), "-A", "127.0.0.1"]
+        command += ["-r", str(again)]
         # EAP-MD5 makes no keys.
         command += ["-n"] if method is MD5 else []
         done = subprocess.run(
@@ -163,6 +169,13 @@ def test_r15_an_empty_account_is_refused_whatever_the_method(
     assert "decapsulated EAP packet (code=4" in conversation.output
     assert "18" not in conversation.accept
     assert [outcome[:2] for outcome in _journalled(supplicant)] == [("student-2", False)]
+
+
+def test_a_tunnel_that_is_asked_to_be_taken_up_again_is_decided_anew(supplicant: Supplicant) -> None:
+    """Resumption of TLS would let in without the password, and without a decision."""
+    conversation = supplicant.connect(PEAP, again=1)
+    assert conversation.is_accepted, conversation.output[-3000:]
+    assert _journalled(supplicant) == 2 * [("student-1", True, "accepted")]
 
 
 @every_method
