@@ -7,6 +7,7 @@ for ever; all that a login reads is a few rows for each account and stays on the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
@@ -116,7 +117,7 @@ def _add_nodes(cursor: Cursor, cluster: Cluster) -> None:
 
 def _load_on(node: Node, coordinator: Connection) -> None:
     """Create the extension on a worker, in the database of the same name, as the same role."""
-    parameters = coordinator.get_dsn_parameters() | {"host": node.host, "port": str(node.port)}
+    parameters: dict[str, Any] = coordinator.get_dsn_parameters() | {"host": node.host, "port": str(node.port)}
     parameters.pop("hostaddr", None)
     connection = psycopg2.connect(password=coordinator.info.password or None, **parameters)
     try:
