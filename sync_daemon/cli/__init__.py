@@ -50,7 +50,10 @@ NOUNS = {
     "status": ("status", "How the installation does at this moment."),
     "doctor": ("doctor", "Is this installation sound, and if not, what to do."),
     "freeradius": ("freeradius", "Put our configuration into FreeRADIUS, or take it out."),
-    "database": ("database_commands", "The embedded PostgreSQL: start, stop, status, url; dividing a large one."),
+    "database": (
+        "database_commands",
+        "The embedded PostgreSQL: start, stop, status, url; dividing a large one.",
+    ),
     "serve": ("serve", "Run the daemon."),
     "service": ("service", "The daemon as a service of systemd."),
 }
@@ -115,8 +118,8 @@ def _as_command_error(error: Exception) -> CommandError:
         return CommandError(str(error), 2)
     if isinstance(error, Refused):
         return CommandError(str(error), 1)
-    if (refusal := _privilege_refusal(error)) is not None:
-        return CommandError(f"the database refuses: {refusal}; use the URL of a role that may do this", 3)
+    if (refusal := _refusal(error)) is not None:
+        return CommandError(refusal, 3)
     if _is_database_down(error):
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         if _is_disk_full(error):
@@ -131,12 +134,16 @@ def _as_command_error(error: Exception) -> CommandError:
     )
 
 
-def _privilege_refusal(error: Exception) -> str | None:
+def _refusal(error: Exception) -> str | None:
+    """What to do where the database is the wrong one, or we are the wrong one for it."""
     import psycopg2.errors  # noqa: PLC0415
 
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, psycopg2.errors.InsufficientPrivilege):
-        return str(cause).strip().splitlines()[0]
+        reason = str(cause).strip().splitlines()[0]
+        return f"the database refuses: {reason}; use the URL of a role that may do this"
+    if isinstance(cause, psycopg2.errors.ReadOnlySqlTransaction):
+        return "this database is a replica, which only reads; use the URL of the primary"
     return None
 
 
