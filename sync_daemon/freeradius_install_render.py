@@ -16,6 +16,8 @@ MODULES = ("herotill", "herotill_utf8", "herotill_attr_filter")
 SITES = ("herotill", "herotill_clients")
 EAP_MODULE = "herotill_eap"
 EAP_SITE = "herotill_inner"
+EAP_LINK = f"mods-enabled/{EAP_MODULE}"
+"""Where it is, 802.1X was asked for."""
 EAP_INCLUDED = tuple(
     f"mods-config/herotill_eap/{part}" for part in ("authorize", "authenticate", "post-auth", "reject")
 )

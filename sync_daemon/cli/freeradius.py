@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # Why: freeradius_config/radiusd.conf, where our own instance has it so.
 RADIUSD_ADVICE = "max_requests = 131072; in thread pool, start_servers, max_servers and max_spare_servers = 1"
 DEBIAN_RADDB = Path("/etc/freeradius/3.0")
-EAP_LINK = "mods-enabled/herotill_eap"
 TRUST_IT = (
     "802.1X shows a certificate of our own making. Tell every device to trust {authority} alone, and the server name "
     "'{name}': a device that trusts anybody gives its password to anybody."
@@ -177,6 +176,7 @@ def _values(
 def _certificate(application: Application, chosen: Chosen, raddb: Path) -> "ServerCertificate | None":
     """Return what the tunnels of 802.1X show; None for an installation without."""
     from sync_daemon import eap_certificate  # noqa: PLC0415 - slow to import
+    from sync_daemon.freeradius_install_render import EAP_LINK  # noqa: PLC0415
 
     certificate, key = chosen["eap_certificate"], chosen["eap_key"]
     if (certificate is None) != (key is None):

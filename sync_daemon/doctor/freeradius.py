@@ -1,16 +1,19 @@
 """Looks at FreeRADIUS: its version and Python, and the files of its raddb. Changes nothing."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from herotill.dictionary import dictionary_path
 from herotill.errors import Refused
 from sync_daemon import freeradius_install_probe as probe
 from sync_daemon.doctor import radiusd_conf
+from sync_daemon.doctor.eap import TOPIC, judge_certificate
 from sync_daemon.doctor.findings import Finding, good, unknown, wrong
+from sync_daemon.eap_certificate import SHOWN_CERTIFICATE
 from sync_daemon.freeradius_install import File, Link, fingerprint
 from sync_daemon.freeradius_install_apply import Installation
-from sync_daemon.freeradius_install_render import DICTIONARY
+from sync_daemon.freeradius_install_render import DICTIONARY, EAP_LINK
 from sync_daemon.settings import Settings
 
 AS_ROOT = "run herotill doctor as root, or as the user FreeRADIUS runs as"
@@ -70,7 +73,16 @@ def _look_at_files(settings: Settings, raddb: Path, version: radiusd_conf.Versio
     wanted = (dictionary_path().parent / "dictionary.coova").read_bytes()
     yield radiusd_conf.judge_dictionary(dictionary, ours, wanted)
     yield from radiusd_conf.judge_module(module, _expected(settings))
+    if (raddb / EAP_LINK).is_symlink():
+        yield _look_at_certificate(raddb)
     yield from _look_for_edits(raddb)
+
+
+def _look_at_certificate(raddb: Path) -> Finding:
+    try:
+        return judge_certificate(_octets(raddb / SHOWN_CERTIFICATE), datetime.now(UTC))
+    except OSError as error:
+        return unknown(TOPIC, f"{error.filename} cannot be read: {error.strerror}", AS_ROOT)
 
 
 def _expected(settings: Settings) -> dict[str, str]:

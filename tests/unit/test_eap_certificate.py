@@ -8,6 +8,8 @@ import pytest
 from cryptography import x509
 
 from herotill.errors import InvalidValue
+from sync_daemon.doctor.eap import judge_certificate
+from sync_daemon.doctor.findings import Health
 from sync_daemon.eap_certificate import (
     SERVER_LASTS,
     SHOWN_CERTIFICATE,
@@ -80,3 +82,17 @@ def test_an_installation_goes_on_with_what_it_shows(made: Path, tmp_path: Path) 
     show(tmp_path / "ours", (made / "server.pem").read_bytes(), (made / "server.key").read_bytes())
     assert present_certificate(made, tmp_path / "ours", NOW).is_own
     assert present_certificate(made, tmp_path / "none", NOW).is_own
+
+
+@pytest.mark.parametrize(
+    ("days_left", "health"),
+    [(31, Health.GOOD), (30, Health.ADVICE), (1, Health.ADVICE), (0, Health.WRONG), (-400, Health.WRONG)],
+)
+def test_doctor_tells_of_a_certificate_that_ends(made: Path, days_left: int, health: Health) -> None:
+    now = NOW + SERVER_LASTS - timedelta(days=days_left)
+    assert judge_certificate((made / "server.pem").read_bytes(), now).health is health
+
+
+@pytest.mark.parametrize("certificate", [None, b"", b"-----BEGIN CERTIFICATE-----"])
+def test_doctor_tells_of_a_certificate_that_is_none(certificate: bytes | None) -> None:
+    assert judge_certificate(certificate, NOW).health is Health.WRONG
