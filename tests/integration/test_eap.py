@@ -32,13 +32,14 @@ TTLS_MSCHAPV2 = {**TTLS_PAP, "phase2": '"auth=MSCHAPV2"'}
 TTLS_EAP = {**TTLS_PAP, "phase2": '"autheap=MSCHAPV2"'}
 METHODS = {
     "md5": MD5,
+    "mschapv2": {"eap": "MSCHAPV2"},
     "peap": PEAP,
     "ttls-pap": TTLS_PAP,
     "ttls-mschapv2": TTLS_MSCHAPV2,
     "ttls-eap-mschapv2": TTLS_EAP,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-TUNNELS = {name: method for name, method in METHODS.items() if name != "md5"}
+TUNNELS = {name: method for name, method in METHODS.items() if "anonymous_identity" in method}
 every_tunnel = pytest.mark.parametrize("method", TUNNELS.values(), ids=TUNNELS)
 
 
