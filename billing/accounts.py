@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from billing.checks import check_cycle_day, check_policy, check_secret, check_username, escape_like
 from billing.cutting import cut_sessions
 from billing.models import Account, Customer, CustomerGroup
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from billing.projection import forget_accounts, project_accounts
 from herotill.errors import InvalidValue, Refused
 from herotill.snapshot import AccountKind, AccountStatus
@@ -81,7 +82,16 @@ def unknown(username: str) -> InvalidValue:
     return InvalidValue("user", username, "there is no such account; `herotill account list` shows them")
 
 
-def listing(session: Session, *, search: str = "", kind: str = "", limit: int = 100) -> list[Account]:
+SORT_KEYS: SortKeys = {
+    "user": func.lower(Account.username),
+    "kind": Account.kind,
+    "customer": func.lower(Customer.name),
+    "account_number": Customer.account_number,
+    "created_at": Account.created_at,
+}
+
+
+def listing(session: Session, *, search: str = "", kind: str = "", page: Page = FIRST_PAGE) -> list[Account]:
     """Return living accounts by name; the search also looks at the customer's name and number."""
     pattern = escape_like(search)
     query = select(Account).outerjoin(Customer).where(Account.status != "closed")
@@ -90,7 +100,7 @@ def listing(session: Session, *, search: str = "", kind: str = "", limit: int = 
         query = query.where(or_(*(column.ilike(pattern) for column in found)))
     if kind:
         query = query.where(Account.kind == kind)
-    return list(session.scalars(query.order_by(func.lower(Account.username)).limit(limit)))
+    return list(session.scalars(paged(query, page, SORT_KEYS, func.lower(Account.username))))
 
 
 def status_of(account: Account) -> AccountStatus:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from billing.models import Customer, Event, EventDelivery
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from herotill.errors import InvalidValue
 
 DISPATCHED_AT_ONCE = 500
@@ -145,8 +146,17 @@ def next_due(session: Session, sink: str) -> datetime | None:
     return session.scalar(query.where(EventDelivery.sink == sink, EventDelivery.state == "pending"))
 
 
+SORT_KEYS: SortKeys = {
+    "event": Event.event_id,
+    "kind": Event.kind,
+    "sink": EventDelivery.sink,
+    "attempts": EventDelivery.attempts,
+    "next_attempt_at": EventDelivery.next_attempt_at,
+}
+
+
 def listing(
-    session: Session, *, state: str = "", sink: str = "", kind: str = "", limit: int = 100
+    session: Session, *, state: str = "", sink: str = "", kind: str = "", page: Page = FIRST_PAGE
 ) -> list[Line]:
     """Return deliveries, newest event first; `kind` is a pattern like `notice.*`."""
     query = (
@@ -160,7 +170,7 @@ def listing(
         query = query.where(EventDelivery.sink == sink)
     if kind:
         query = query.where(Event.kind.like(kind.replace("_", r"\_").replace("*", "%")))
-    rows = session.execute(query.order_by(Event.event_id.desc(), EventDelivery.sink).limit(limit)).all()
+    rows = session.execute(paged(query, page, SORT_KEYS, Event.event_id.desc(), EventDelivery.sink)).all()
     return [_as_line(event, delivery, number) for event, delivery, number in rows]
 
 

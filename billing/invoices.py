@@ -19,6 +19,7 @@ from billing.cycle_grants import align_grants
 from billing.events import emit, emit_all
 from billing.ledger import Entry, post_sale
 from billing.models import Account, Invoice, LedgerTransaction
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from herotill.snapshot import AccountKind
@@ -113,14 +114,22 @@ def listing(session: Session, account: Account) -> list[Invoice]:
     return list(session.scalars(query.order_by(Invoice.issued_at.desc(), Invoice.invoice_id.desc())))
 
 
+SORT_KEYS: SortKeys = {
+    "user": Account.username,
+    "amount": Invoice.amount_minor,
+    "issued_at": Invoice.issued_at,
+    "due_at": Invoice.due_at,
+    "paid_at": Invoice.paid_at,
+}
+
+
 def search(
     session: Session,
     *,
     reference: str = "",
     state: State | None = None,
     now: datetime,
-    limit: int = 100,
-    offset: int = 0,
+    page: Page = FIRST_PAGE,
 ) -> list[Invoice]:
     """Return bills, newest first; of the customer or account this reference names, and of one state."""
     query = select(Invoice).join(Invoice.account)
@@ -128,8 +137,8 @@ def search(
         query = query.where(Account.customer_id == get_customer(session, reference).customer_id)
     if state is not None:
         query = query.where(*_in_state(state, now))
-    newest_first = query.order_by(Invoice.issued_at.desc(), Invoice.invoice_id.desc())
-    return list(session.scalars(newest_first.limit(limit).offset(offset)))
+    newest_first = (Invoice.issued_at.desc(), Invoice.invoice_id.desc())
+    return list(session.scalars(paged(query, page, SORT_KEYS, *newest_first)))
 
 
 def state_of(invoice: Invoice, now: datetime) -> State:

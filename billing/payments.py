@@ -18,6 +18,7 @@ from billing.events import emit
 from billing.gateways import Gateway, read_notice
 from billing.ledger import CUSTOMER, RESELLER, UNMATCHED, Entry, Posting, post
 from billing.models import Customer, Payment
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from billing.payment_matching import Match, match
 from billing.payment_requests import Activation, account_of
 from billing.resellers import Seller
@@ -158,8 +159,16 @@ def get(session: Session, payment_id: int, *, lock: bool = False) -> Payment:
     return found
 
 
+SORT_KEYS: SortKeys = {
+    "received_at": Payment.received_at,
+    "amount": Payment.amount_minor,
+    "method": Payment.method,
+    "state": Payment.state,
+}
+
+
 def listing(
-    session: Session, *, customer: str = "", state: str = "", limit: int = 100, offset: int = 0
+    session: Session, *, customer: str = "", state: str = "", page: Page = FIRST_PAGE
 ) -> list[Payment]:
     """Return payments, newest first."""
     query = select(Payment)
@@ -167,7 +176,7 @@ def listing(
         query = query.where(Payment.customer_id == customers.get(session, customer).customer_id)
     if state:
         query = query.where(Payment.state == state)
-    return list(session.scalars(query.order_by(Payment.payment_id.desc()).limit(limit).offset(offset)))
+    return list(session.scalars(paged(query, page, SORT_KEYS, Payment.payment_id.desc())))
 
 
 def after_payment(session: Session, payment: Payment, *, now: datetime, time_zone: str) -> None:

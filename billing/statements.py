@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from billing.ledger import CUSTOMER, KIND_OF_KEY, RESELLER, Kind, kind_of
 from billing.models import Customer, LedgerPosting, LedgerTransaction, Reseller
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from herotill.quantities import Money
 
 ROWS_AT_ONCE = 2000
@@ -62,9 +63,22 @@ class Line:
     reverses_id: int | None
 
 
-def lines(session: Session, wanted: Filter, *, limit: int = 100, offset: int = 0) -> list[Line]:
+SORT_KEYS: SortKeys = {
+    "occurred_at": literal_column("occurred_at"),
+    "amount": literal_column("amount_minor"),
+    "ledger_account": literal_column("ledger_account"),
+    "party": literal_column("party"),
+    "recorded_by": literal_column("recorded_by"),
+}
+_NEWEST_FIRST: tuple[ColumnElement[Any], ...] = (
+    literal_column("occurred_at").desc(),
+    literal_column("posting_id").desc(),
+)
+
+
+def lines(session: Session, wanted: Filter, page: Page = FIRST_PAGE) -> list[Line]:
     """Return the newest lines first."""
-    query = _newest_first(_lines(wanted)).limit(limit).offset(offset)
+    query = paged(_lines(wanted), page, SORT_KEYS, *_NEWEST_FIRST)
     return [_line(row) for row in session.execute(query)]
 
 
@@ -127,10 +141,6 @@ def _is_kind(external_key: ColumnElement[str], kind: Kind) -> ColumnElement[bool
     if kind is Kind.OTHER:
         return word.not_in(list(KIND_OF_KEY))
     return word.in_([known for known, its_kind in KIND_OF_KEY.items() if its_kind is kind])
-
-
-def _newest_first(query: Select[Any]) -> Select[Any]:
-    return query.order_by(literal_column("occurred_at").desc(), literal_column("posting_id").desc())
 
 
 def _line(row: Any) -> Line:

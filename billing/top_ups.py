@@ -17,6 +17,7 @@ from billing import accounts
 from billing.checks import check_one_line
 from billing.events import emit
 from billing.models import Account, TopUp
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from billing.projection import Offer, grant
 from billing.terms import GrantClocks, PlanTerms
 from herotill.errors import InvalidValue, Refused
@@ -89,12 +90,20 @@ def top_up(session: Session, *, gift: Gift, now: datetime) -> Given:
     return _given(made, account.username, repeated=False)
 
 
-def listing(session: Session, *, username: str = "", limit: int = 100) -> list[TopUp]:
+SORT_KEYS: SortKeys = {
+    "user": Account.username,
+    "octets": TopUp.quota_octets,
+    "time": TopUp.quota_seconds,
+    "given_at": TopUp.topped_up_at,
+}
+
+
+def listing(session: Session, *, username: str = "", page: Page = FIRST_PAGE) -> list[TopUp]:
     """Return top-ups, newest first."""
     query = select(TopUp).join(Account)
     if username:
         query = query.where(Account.username == username)
-    return list(session.scalars(query.order_by(TopUp.top_up_id.desc()).limit(limit)))
+    return list(session.scalars(paged(query, page, SORT_KEYS, TopUp.top_up_id.desc())))
 
 
 def _check(gift: Gift) -> None:

@@ -19,6 +19,7 @@ from billing.checks import check_one_line
 from billing.cutting import cut_sessions
 from billing.events import emit
 from billing.models import Account, Transfer, TransferPart
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from billing.projection import Offer, grant, notify_accounts
 from billing.terms import GrantClocks, PlanTerms
 from herotill.errors import InvalidValue, Refused
@@ -101,13 +102,16 @@ def transfer(session: Session, *, wish: Wish, now: datetime) -> Transferred:
     return _as_transferred(made, repeated=False)
 
 
-def listing(session: Session, *, username: str = "", limit: int = 100) -> list[Transfer]:
+SORT_KEYS: SortKeys = {"octets": Transfer.octets, "transferred_at": Transfer.transferred_at}
+
+
+def listing(session: Session, *, username: str = "", page: Page = FIRST_PAGE) -> list[Transfer]:
     """Return transfers from or to an account, or all, newest first."""
     query = select(Transfer)
     if username:
         named = select(Account.account_id).where(Account.username == username)
         query = query.where(or_(Transfer.from_account_id.in_(named), Transfer.to_account_id.in_(named)))
-    return list(session.scalars(query.order_by(Transfer.transfer_id.desc()).limit(limit)))
+    return list(session.scalars(paged(query, page, SORT_KEYS, Transfer.transfer_id.desc())))
 
 
 def _check(wish: Wish) -> None:

@@ -20,6 +20,7 @@ from billing.holding import hold_vouchers
 from billing.ledger import Entry, post_sale
 from billing.models import RefillRedemption, Voucher, VoucherBatch, VoucherEvent
 from billing.new_batches import CodeType, SellWhen
+from billing.paging import FIRST_PAGE, Page, SortKeys, paged
 from billing.projection import Offer, grant, project_accounts
 from billing.sealed_codes import CodeKeys
 from billing.terms import PlanTerms, clocks_of_first_use_sale, clocks_of_purchase
@@ -133,7 +134,7 @@ def offer(session: Session, batch: VoucherBatch, usernames: Mapping[int, str], n
     grant(session, Offer("voucher", batch.plan_name, terms, clocks, now), holders)
 
 
-def batches(session: Session, *, limit: int = 100) -> list[VoucherBatch]:
+def batches(session: Session, *, limit: int = 100_000) -> list[VoucherBatch]:
     """Return batches, newest first."""
     return list(session.scalars(select(VoucherBatch).order_by(VoucherBatch.batch_id.desc()).limit(limit)))
 
@@ -164,7 +165,15 @@ class Wanted:
     type: str = ""
 
 
-def listing(session: Session, wanted: Wanted, *, limit: int = 100, skip: int = 0) -> list[Voucher]:
+SORT_KEYS: SortKeys = {
+    "serial": Voucher.voucher_id,
+    "code": Voucher.code,
+    "state": Voucher.state,
+    "changed_at": Voucher.changed_at,
+}
+
+
+def listing(session: Session, wanted: Wanted, page: Page = FIRST_PAGE) -> list[Voucher]:
     """Return vouchers, oldest first. Refills are found by the number on the card."""
     query = select(Voucher).options(joinedload(Voucher.batch), joinedload(Voucher.account))
     if wanted.search:
@@ -178,7 +187,7 @@ def listing(session: Session, wanted: Wanted, *, limit: int = 100, skip: int = 0
     if wanted.type:
         query = query.join(VoucherBatch, Voucher.batch_id == VoucherBatch.batch_id)
         query = query.where(VoucherBatch.type == wanted.type)
-    return list(session.scalars(query.order_by(Voucher.voucher_id).offset(skip).limit(limit)))
+    return list(session.scalars(paged(query, page, SORT_KEYS, Voucher.voucher_id)))
 
 
 def history(session: Session, voucher: Voucher) -> list[VoucherEvent]:

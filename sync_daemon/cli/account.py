@@ -11,16 +11,17 @@ from billing.accounts import Login
 from billing.conversion import Conversion, Remainder
 from billing.doubles import Tolerance, check_username_is_clear
 from billing.models import Account
+from billing.paging import Page
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.customer_codes import reset_password
+from sync_daemon.cli.listing import list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_list, show_mapping, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
-    limit_option,
     look_alikes_option,
     operator_name,
     parse_day_or_time,
@@ -93,15 +94,14 @@ def cycle_day_of(application: Application, login: Login, options: Mapping[str, A
 @account.command(name="list")
 @search_option
 @click.option("--kind", type=choice_of(AccountKind), default=None, help="Only this kind.")
-@limit_option
-@output_options
+@list_options(accounts.SORT_KEYS)
 @pass_application
 def list_accounts(
-    application: Application, /, output: Output, search: str, kind: str | None, limit: int
+    application: Application, /, output: Output, search: str, kind: str | None, page: Page
 ) -> None:
     """List living accounts."""
     with application.billing_session() as session:
-        found = accounts.listing(session, search=search, kind=kind or "", limit=limit)
+        found = accounts.listing(session, search=search, kind=kind or "", page=page)
         output.rows([_row(each) for each in found], COLUMNS)
 
 

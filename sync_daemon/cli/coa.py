@@ -6,11 +6,13 @@ from typing import Any, TextIO
 
 import click
 
+from billing.paging import Page
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, bounds_of, keys_of, list_options, order_of
 from sync_daemon.cli.nas import checked_port, checked_secret
 from sync_daemon.cli.output import Column, Output, output_options
-from sync_daemon.cli.parameters import ask_before, limit_option, page_option, yes_option
+from sync_daemon.cli.parameters import ask_before, yes_option
 
 FAILED = ("naked", "timed_out", "unconfirmed", "failed")
 STATES = ("pending", "sent", "acked", "confirmed", "gone", *FAILED, "superseded")
@@ -31,7 +33,7 @@ SELECT_LOG = f"""
     FROM radius.coa_request AS request
     LEFT JOIN radius.coa_attempt AS attempt USING (coa_request_id)
     WHERE {_FILTER}
-    ORDER BY at DESC, request DESC, attempt DESC
+    ORDER BY {{order}} at DESC, request DESC, attempt DESC
     LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608 - the filter is ours
 
@@ -160,14 +162,12 @@ _nas_option = click.option("--nas", metavar="ADDRESS[/LEN]", help="Only this NAS
 @_nas_option
 @click.option("--state", type=click.Choice(STATES), help="Only requests in this state.")
 @click.option("--failed", is_flag=True, help="Only requests for which all was tried in vain.")
-@limit_option
-@page_option
+@list_options(keys_of(_LOG_COLUMNS))
 @pass_application
-@output_options
-def log(application: Application, /, output: Output, limit: int, page: int, **chosen: Any) -> None:
+def log(application: Application, /, output: Output, page: Page, **chosen: Any) -> None:
     """List every attempt, newest first: what was asked, how the session was named, what the NAS said."""
-    wanted = _filter(chosen) | {"limit": limit, "offset": (page - 1) * limit}
-    output.rows(_rows(application, SELECT_LOG, wanted), _LOG_COLUMNS)
+    wanted = _filter(chosen) | bounds_of(page)
+    output.rows(_rows(application, SELECT_LOG.format(order=order_of(page)), wanted), _LOG_COLUMNS)
 
 
 @coa.command()
@@ -185,11 +185,11 @@ def show(application: Application, /, output: Output, request: int) -> None:
 
 
 @coa.command()
+@list_options(keys_of(_NAS_COLUMNS))
 @pass_application
-@output_options
-def nas(application: Application, /, output: Output) -> None:
+def nas(application: Application, /, output: Output, page: Page) -> None:
     """List the NASes by whether they do what they are asked, those that do not first."""
-    output.rows(_rows(application, SELECT_NASES, {}), _NAS_COLUMNS)
+    output.rows(arranged(_rows(application, SELECT_NASES, {}), page), _NAS_COLUMNS)
 
 
 @coa.command(name="set")

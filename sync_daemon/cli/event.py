@@ -7,10 +7,12 @@ import click
 
 from billing import deliveries
 from billing.deliveries import Wanted
+from billing.paging import Page
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_time
-from sync_daemon.cli.parameters import ask_before, limit_option, yes_option
+from sync_daemon.cli.parameters import ask_before, yes_option
 
 _SECRET_WORDS = ("code", "secret", "password", "token", "link")
 _HIDDEN = "(hidden; --reveal shows it)"
@@ -43,13 +45,12 @@ def event() -> None:
 @click.option("--state", default="", type=click.Choice(["", *deliveries.STATES]), help="How far it got.")
 @click.option("--sink", default="", metavar="NAME", help="Only on the way to this sink.")
 @click.option("--kind", default="", metavar="PATTERN", help="Only this kind, like sale or notice.*")
-@limit_option
-@output_options
+@list_options(deliveries.SORT_KEYS)
 @pass_application
-def list_events(application: Application, /, output: Output, limit: int, **wanted: str) -> None:
+def list_events(application: Application, /, output: Output, page: Page, **wanted: str) -> None:
     """List events and their deliveries, newest first."""
     with application.billing_session() as session:
-        lines = deliveries.listing(session, limit=limit, **wanted)
+        lines = deliveries.listing(session, page=page, **wanted)
     output.rows([_row(line) for line in lines], COLUMNS)
 
 

@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from billing import groups, regions
 from billing.groups import Allocation
 from billing.models import CustomerGroup
+from billing.paging import Page
 from herotill.allocation import Period
 from herotill.errors import InvalidValue
 from herotill.policy import Counting
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import (
     Column,
     Output,
@@ -30,7 +32,6 @@ from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
     given,
-    limit_option,
     policy_options,
     search_option,
     with_options,
@@ -99,14 +100,13 @@ def add(application: Application, /, name: str, policy: dict[str, Any], **option
 
 @group.command(name="list")
 @search_option
-@limit_option
-@output_options
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_groups(application: Application, /, output: Output, search: str, limit: int) -> None:
+def list_groups(application: Application, /, output: Output, search: str, page: Page) -> None:
     """List the groups."""
     with application.billing_session() as session:
-        found = groups.listing(session, search=search, limit=limit)
-        output.rows([_row(session, each) for each in found], COLUMNS)
+        found = groups.listing(session, search=search, limit=100_000)
+        output.rows(arranged([_row(session, each) for each in found], page), COLUMNS)
 
 
 @group.command()

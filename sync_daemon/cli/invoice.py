@@ -8,12 +8,13 @@ import click
 from billing import invoices, suspension
 from billing.invoices import State
 from billing.models import Invoice
+from billing.paging import Page
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
-    limit_option,
     operator_name,
     parse_day_or_time,
     yes_option,
@@ -48,18 +49,16 @@ def invoice() -> None:
 @invoice.command(name="list")
 @click.option("--customer", default="", help="Account number, user name, phone or e-mail.")
 @click.option("--state", type=choice_of(State), help="Only these; open ones include the overdue.")
-@limit_option
-@click.option("--offset", type=click.IntRange(0), default=0, help="Pass over so many.")
-@output_options
+@list_options(invoices.SORT_KEYS)
 @pass_application
 def list_invoices(
-    application: Application, /, output: Output, customer: str, state: str | None, **page: int
+    application: Application, /, output: Output, customer: str, state: str | None, page: Page
 ) -> None:
     """List bills, newest first."""
     now = application.now()
     with application.billing_session() as session:
         found = invoices.search(
-            session, reference=customer, state=None if state is None else State(state), now=now, **page
+            session, reference=customer, state=None if state is None else State(state), now=now, page=page
         )
         output.rows([_row(each, now) for each in found], COLUMNS)
 

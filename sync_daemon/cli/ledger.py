@@ -11,11 +11,13 @@ from billing import corrections, credit, customers, resellers, statements
 from billing import ledger as books
 from billing.corrections import Reversal
 from billing.ledger import Kind
+from billing.paging import Page
 from billing.statements import Filter, Line
 from herotill.credit import CreditLine, Standing
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money, parse_seconds
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import list_options
 from sync_daemon.cli.output import (
     Column,
     Output,
@@ -28,9 +30,7 @@ from sync_daemon.cli.output import (
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
-    limit_option,
     operator_name,
-    page_option,
     parse_day_or_time,
     parse_since,
     with_options,
@@ -95,17 +95,13 @@ def ledger() -> None:
 
 @ledger.command(name="list")
 @_filters
-@limit_option
-@page_option
-@output_options
+@list_options(statements.SORT_KEYS)
 @pass_application
-def list_lines(
-    application: Application, /, output: Output, limit: int, page: int, **filters: str | None
-) -> None:
+def list_lines(application: Application, /, output: Output, page: Page, **filters: str | None) -> None:
     """List the lines of the ledger, newest first."""
     with application.billing_session() as session:
         wanted = _wanted(application, session, filters)
-        found = statements.lines(session, wanted, limit=limit, offset=limit * (page - 1))
+        found = statements.lines(session, wanted, page)
     output.rows([_row(line) for line in found], COLUMNS)
 
 

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from billing.paging import Page
 from herotill.errors import InvalidValue, Refused
 from herotill.multiplier import format_multiplier, parse_multiplier
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.nas_dialects import dialects_command
 from sync_daemon.cli.nas_testing import testing_command
+from sync_daemon.cli.output import Column, Format, Output
+from sync_daemon.cli.parameters import ask_before, search_option, yes_option
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
@@ -59,9 +63,17 @@ EDIT_PROFILE = """
 """
 FIND_OTHER_AT = "SELECT shortname FROM radius.nas WHERE nasname = %(address)s AND shortname <> %(name)s"
 LIST_NASES = """
-    SELECT n.shortname, n.nasname, n.type, coalesce(p.coa_port, 3799), coalesce(p.multiplier_per_mille, 1000)
+    SELECT n.shortname AS name, n.nasname AS address, n.type, coalesce(p.coa_port, 3799) AS coa_port,
+           coalesce(p.multiplier_per_mille, 1000) AS multiplier_per_mille
     FROM radius.nas n LEFT JOIN radius.nas_profile p ON p.nas_id = n.id ORDER BY n.shortname
 """
+COLUMNS = (
+    Column("name"),
+    Column("address"),
+    Column("type"),
+    Column("coa_port", right=True, head="CoA port"),
+    Column("multiplier_per_mille", format_multiplier, right=True, head="an octet counts"),
+)
 DELETE_NAS = "DELETE FROM radius.nas WHERE shortname = %(name)s RETURNING id"
 # Every node reads its NASes anew when it hears this.
 NOTIFY = "SELECT pg_notify('herotill_nas', '')"
@@ -164,25 +176,29 @@ def edit(
 
 
 @nas.command("list")
+@search_option
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_(application: Application) -> None:
+def list_(application: Application, /, output: Output, search: str, page: Page) -> None:
     """List the NASes; secrets are never shown."""
     with application.radius_connection() as connection, connection.cursor() as cursor:
         cursor.execute(LIST_NASES)
-        rows = cursor.fetchall()
-    from rich.table import Table  # noqa: PLC0415 - slow to import
-
-    table = Table("name", "address", "type", "CoA port", "an octet counts", box=None)
-    for name, address, nas_type, port, per_mille in rows:
-        table.add_row(name, address, nas_type, str(port), format_multiplier(per_mille))
-    application.console.print(table if rows else "there is no NAS yet: herotill nas add")
+        names = [column.name for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    if not rows and output.format is Format.TABLE:
+        click.echo("there is no NAS yet: herotill nas add")
+        return
+    wanted = [row for row in rows if any(search.lower() in str(value).lower() for value in row.values())]
+    output.rows(arranged(wanted, page), COLUMNS)
 
 
 @nas.command()
 @click.argument("name")
+@yes_option
 @pass_application
-def remove(application: Application, name: str) -> None:
+def remove(application: Application, name: str, yes: bool) -> None:
     """No longer answer a NAS."""
+    ask_before(f"{name} will not be answered any more: nobody logs in there, and nothing is metered", yes)
     with application.radius_connection() as connection, connection.cursor() as cursor:
         cursor.execute(DELETE_NAS, {"name": name})
         if cursor.fetchone() is None:

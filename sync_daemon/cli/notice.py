@@ -8,11 +8,13 @@ import click
 
 from billing import customers, message_templates, notices, plans
 from billing.message_templates import Wording, check_language
+from billing.paging import Page
 from herotill.errors import InvalidValue
 from herotill.messages import Template
 from herotill.policy import ServicePolicy
 from herotill.quantities import Money, format_money, format_seconds, parse_money
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_time
 from sync_daemon.cli.parameters import PERCENTS, SECONDS_NEEDED, ask_before, operator_name, yes_option
 
@@ -32,9 +34,9 @@ def notice() -> None:
 
 
 @notice.command(name="list")
-@output_options
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_notices(application: Application, /, output: Output) -> None:
+def list_notices(application: Application, /, output: Output, page: Page) -> None:
     """List when customers are told: marks of use by plan, ends, balances."""
     with application.billing_session() as session:
         set_ = notices.settings(session)
@@ -52,7 +54,7 @@ def list_notices(application: Application, /, output: Output) -> None:
         {"notice": "low balance", "of": f"balances in {mark.currency}", "when": f"below {format_money(mark)}"}
         for mark in set_.low_balances
     ]
-    output.rows(rows, COLUMNS)
+    output.rows(arranged(rows, page), COLUMNS)
 
 
 @notice.command(name="set")
@@ -111,13 +113,13 @@ def template() -> None:
 
 
 @template.command(name="list")
-@output_options
+@list_options(keys_of(TEMPLATE_COLUMNS))
 @pass_application
-def list_templates(application: Application, /, output: Output) -> None:
+def list_templates(application: Application, /, output: Output, page: Page) -> None:
     """List the templates in force."""
     with application.billing_session() as session:
         found = message_templates.listing(session)
-    output.rows([_row(wording) for wording in found], TEMPLATE_COLUMNS)
+    output.rows(arranged([_row(wording) for wording in found], page), TEMPLATE_COLUMNS)
 
 
 @template.command()

@@ -7,18 +7,18 @@ import click
 
 from billing import activation, gateways, payment_requests, payments
 from billing.models import Payment
+from billing.paging import Page
 from billing.payment_requests import Activation, Wanted
 from billing.payments import Method, NewPayment, NotPaid, PaymentState, Receipt
 from herotill.errors import InvalidValue
 from herotill.quantities import parse_money
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_time
 from sync_daemon.cli.parameters import (
     SECONDS_NEEDED,
     choice_of,
-    limit_option,
     operator_name,
-    page_option,
 )
 from sync_daemon.cli.pay_unmatched import unmatched
 
@@ -168,18 +168,14 @@ def request(
 @pay.command(name="list")
 @click.option("--customer", default="", metavar="REF", help="Only of this customer.")
 @click.option("--state", type=choice_of(PaymentState), help="Only these.")
-@limit_option
-@page_option
-@output_options
+@list_options(payments.SORT_KEYS)
 @pass_application
 def list_payments(
-    application: Application, /, output: Output, limit: int, page: int, customer: str, state: str | None
+    application: Application, /, output: Output, page: Page, customer: str, state: str | None
 ) -> None:
     """List the payments, newest first."""
     with application.billing_session() as session:
-        found = payments.listing(
-            session, customer=customer, state=state or "", limit=limit, offset=limit * (page - 1)
-        )
+        found = payments.listing(session, customer=customer, state=state or "", page=page)
         output.rows([_row(each) for each in found], COLUMNS)
 
 
@@ -210,9 +206,9 @@ def activate(application: Application, /, payment: int, plan: str | None, user: 
 
 
 @pay.command(name="gateways")
-@output_options
+@list_options(keys_of(GATEWAYS))
 @pass_application
-def list_gateways(application: Application, /, output: Output) -> None:
+def list_gateways(application: Application, /, output: Output, page: Page) -> None:
     """List the gateways of the settings."""
     rows = [
         {
@@ -225,7 +221,7 @@ def list_gateways(application: Application, /, output: Output) -> None:
         }
         for each in application.settings.payment_gateways
     ]
-    output.rows(rows, GATEWAYS)
+    output.rows(arranged(rows, page), GATEWAYS)
 
 
 def _activation(plan: str | None, user: str | None) -> Activation | None:

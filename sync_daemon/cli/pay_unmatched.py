@@ -3,10 +3,12 @@
 import click
 
 from billing import payments, unmatched_payments
+from billing.paging import Page
 from billing.unmatched_payments import Resolution
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.output import Column, Output, output_options, show_time
-from sync_daemon.cli.parameters import ask_before, limit_option, operator_name, yes_option
+from sync_daemon.cli.listing import arranged, keys_of, list_options
+from sync_daemon.cli.output import Column, Output, show_time
+from sync_daemon.cli.parameters import ask_before, operator_name, yes_option
 
 COLUMNS = [
     Column("payment", right=True),
@@ -25,10 +27,9 @@ def unmatched() -> None:
 
 
 @unmatched.command(name="list")
-@limit_option
-@output_options
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_unmatched(application: Application, /, output: Output, limit: int) -> None:
+def list_unmatched(application: Application, /, output: Output, page: Page) -> None:
     """List what waits for you, oldest first."""
     with application.billing_session() as session:
         rows = [
@@ -41,9 +42,9 @@ def list_unmatched(application: Application, /, output: Output, limit: int) -> N
                 "payer": each.payer,
                 "reason": each.unmatched_reason,
             }
-            for each in unmatched_payments.queue(session, limit=limit)
+            for each in unmatched_payments.queue(session, limit=100_000)
         ]
-    output.rows(rows, COLUMNS)
+    output.rows(arranged(rows, page), COLUMNS)
 
 
 @unmatched.command()

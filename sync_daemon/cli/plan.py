@@ -7,12 +7,14 @@ import click
 
 from billing import plans
 from billing.models import Plan
+from billing.paging import Page
 from billing.terms import PlanTerms
 from herotill.policy import Counting, ServicePolicy
 from herotill.quantities import Money, parse_money
 from herotill.refilling import RefillExpiry, RefillRates, RefillTerms
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import (
     Column,
     Output,
@@ -31,7 +33,6 @@ from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
     given,
-    limit_option,
     parse_day_or_time,
     policy_options,
     search_option,
@@ -145,14 +146,13 @@ def add(application: Application, /, name: str, policy: dict[str, Any], **option
 
 @plan.command(name="list")
 @search_option
-@limit_option
-@output_options
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_plans(application: Application, /, output: Output, search: str, limit: int) -> None:
+def list_plans(application: Application, /, output: Output, search: str, page: Page) -> None:
     """List the plans on the shelf."""
     with application.billing_session() as session:
-        found = plans.listing(session, search=search, limit=limit)
-        output.rows([_row(each) for each in found], COLUMNS)
+        found = plans.listing(session, search=search, limit=100_000)
+        output.rows(arranged([_row(each) for each in found], page), COLUMNS)
 
 
 @plan.command()

@@ -9,15 +9,16 @@ from sqlalchemy.orm import Session
 from billing import groups, resellers
 from billing.ledger import Entry
 from billing.models import Reseller
+from billing.paging import Page
 from billing.payments import Method
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import Column, Output, output_options, show_list, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
-    limit_option,
     operator_name,
     search_option,
     yes_option,
@@ -67,14 +68,13 @@ def add(application: Application, /, name: str, commission: str, currency: str |
 
 @reseller.command(name="list")
 @search_option
-@limit_option
-@output_options
+@list_options(keys_of(COLUMNS))
 @pass_application
-def list_resellers(application: Application, /, output: Output, search: str, limit: int) -> None:
+def list_resellers(application: Application, /, output: Output, search: str, page: Page) -> None:
     """List the resellers."""
     with application.billing_session() as session:
-        found = resellers.listing(session, search=search, limit=limit)
-        output.rows([_row(session, each) for each in found], COLUMNS)
+        found = resellers.listing(session, search=search, limit=100_000)
+        output.rows(arranged([_row(session, each) for each in found], page), COLUMNS)
 
 
 @reseller.command()

@@ -6,11 +6,13 @@ import click
 
 from billing import top_ups
 from billing.models import TopUp
+from billing.paging import Page
 from billing.top_ups import Gift
 from herotill.errors import InvalidValue
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.output import Column, Output, output_options, show_octets, show_seconds, show_time
-from sync_daemon.cli.parameters import OCTETS_NEEDED, SECONDS_NEEDED, limit_option, operator_name
+from sync_daemon.cli.listing import list_options
+from sync_daemon.cli.output import Column, Output, show_octets, show_seconds, show_time
+from sync_daemon.cli.parameters import OCTETS_NEEDED, SECONDS_NEEDED, operator_name
 
 COLUMNS = [
     Column("user"),
@@ -45,16 +47,15 @@ HISTORY_COLUMNS = [
 @click.option("--reason", help="Why; it stays in the books.")
 @click.option("--key", help="Gives once, however often you repeat the command with the same key.")
 @click.option("--list", "is_list", is_flag=True, help="Show what was given: to USER, or to everybody.")
-@limit_option
-@output_options
+@list_options(top_ups.SORT_KEYS)
 @pass_application
 def topup(
-    application: Application, /, output: Output, user: str | None, is_list: bool, limit: int, **wanted: object
+    application: Application, /, output: Output, user: str | None, is_list: bool, page: Page, **wanted: object
 ) -> None:
     """Give USER data or time for nothing; whoever was cut or slowed down is let in again."""
     if is_list:
         with application.billing_session() as session:
-            found = top_ups.listing(session, username=user or "", limit=limit)
+            found = top_ups.listing(session, username=user or "", page=page)
             output.rows([_row(each) for each in found], HISTORY_COLUMNS)
         return
     gift = _gift(user, wanted)

@@ -6,12 +6,14 @@ import click
 
 from billing import transfers
 from billing.models import Transfer
+from billing.paging import Page
 from billing.transfers import Wish
 from herotill.errors import InvalidValue
 from herotill.quantities import Money, parse_money
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.output import Column, Output, output_options, show_octets, show_time
-from sync_daemon.cli.parameters import OCTETS_NEEDED, limit_option, operator_name
+from sync_daemon.cli.listing import list_options
+from sync_daemon.cli.output import Column, Output, show_octets, show_time
+from sync_daemon.cli.parameters import OCTETS_NEEDED, operator_name
 
 COLUMNS = [
     Column("transfer"),
@@ -32,8 +34,7 @@ HISTORY_COLUMNS = [*COLUMNS[:-1], Column("by"), Column("key")]
 @click.option("--fee", help="Taken from the giver's balance, like 5KES.")
 @click.option("--key", help="Transfers once, however often you repeat the command with the same key.")
 @click.option("--list", "is_list", is_flag=True, help="Show transfers: from or to FROM, or all.")
-@limit_option
-@output_options
+@list_options(transfers.SORT_KEYS)
 @pass_application
 def transfer(
     application: Application,
@@ -41,13 +42,13 @@ def transfer(
     output: Output,
     giver: str | None,
     is_list: bool,
-    limit: int,
+    page: Page,
     **wanted: object,
 ) -> None:
     """Give unused data of FROM to TO, where its plan allows that (`herotill plan add --transferable`)."""
     if is_list:
         with application.billing_session() as session:
-            found = transfers.listing(session, username=giver or "", limit=limit)
+            found = transfers.listing(session, username=giver or "", page=page)
             output.rows([_row(each) for each in found], HISTORY_COLUMNS)
         return
     wish = _wish(application, giver, wanted)

@@ -9,17 +9,18 @@ from billing import customers, usage_bills, voucher_endings, vouchers
 from billing.charging import PaidBy
 from billing.models import Account, Voucher
 from billing.new_batches import CodeType
+from billing.paging import Page
 from billing.sealed_codes import CodeKeys
 from billing.voucher_endings import Ended, VoucherEnd
 from billing.vouchers import LIVING, Buyer, Sold, Wanted
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.listing import arranged, keys_of, list_options
 from sync_daemon.cli.output import Output, output_options, show_time
 from sync_daemon.cli.parameters import (
     ask_before,
     choice_of,
-    limit_option,
     operator_name,
     search_option,
     yes_option,
@@ -43,39 +44,35 @@ voucher.add_command(export)
 
 
 @voucher.command()
-@limit_option
-@output_options
+@list_options(keys_of(BATCH_COLUMNS))
 @pass_application
-def batches(application: Application, /, output: Output, limit: int) -> None:
+def batches(application: Application, /, output: Output, page: Page) -> None:
     """List the batches, newest first."""
     with application.billing_session() as session:
-        found = vouchers.batches(session, limit=limit)
-        output.rows([batch_row(session, each) for each in found], BATCH_COLUMNS)
+        found = vouchers.batches(session)
+        output.rows(arranged([batch_row(session, each) for each in found], page), BATCH_COLUMNS)
 
 
 @voucher.command(name="list")
 @click.option("--batch", type=int, help="Only this batch.")
 @click.option("--state", type=click.Choice(STATES), default=None, help="Only these.")
-@click.option("--type", "kind", type=choice_of(CodeType), default=None, help="Only these.")
-@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many: the next page.")
+@click.option("--type", type=choice_of(CodeType), default=None, help="Only these.")
 @search_option
-@limit_option
-@output_options
+@list_options(vouchers.SORT_KEYS)
 @pass_application
 def list_vouchers(
     application: Application,
     /,
     output: Output,
+    page: Page,
     batch: int | None,
-    state: str | None,
-    kind: str | None,
-    search: str,
-    **page: int,
+    **chosen: str | None,
 ) -> None:
     """List vouchers, oldest first; refills by the number on the card."""
-    wanted = Wanted(batch_id=batch, state=state or "", search=search, type=kind or "")
+    texts = {name: text or "" for name, text in chosen.items()}
+    wanted = Wanted(batch_id=batch, **texts)
     with application.billing_session() as session:
-        found = vouchers.listing(session, wanted, **page)
+        found = vouchers.listing(session, wanted, page)
         output.rows([voucher_row(each) for each in found], COLUMNS)
 
 

@@ -37,7 +37,7 @@ def test_r33_a_nas_is_added_listed_and_removed_and_every_node_is_told(
         listed = run_herotill("nas", "list")
         assert "2001:db8::7" in listed.output
         assert secret not in listed.output
-        assert run_herotill("nas", "remove", "tower-1").exit_code == 0
+        assert run_herotill("nas", "remove", "tower-1", "--yes").exit_code == 0
         _hear(listener, 2)
     finally:
         listener.close()
@@ -85,7 +85,7 @@ def test_names_and_addresses_are_unique(run_herotill: RunHerotill, database_url:
     assert run_herotill("nas", "add", "one", *arguments).exit_code == 0
     assert run_herotill("nas", "add", "two", *arguments).exit_code == 1
     assert run_herotill("nas", "add", "one", "--address", "10.0.0.2", "--generate-secret").exit_code == 1
-    assert run_herotill("nas", "remove", "two").exit_code == 1
+    assert run_herotill("nas", "remove", "two", "--yes").exit_code == 1
     assert _count(database_url) == 1
 
 
