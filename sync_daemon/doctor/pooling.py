@@ -3,9 +3,11 @@
 import select
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg2
 
+from herotill.errors import InvalidValue
 from sync_daemon import database
 from sync_daemon.doctor.findings import Finding, good, wrong
 from sync_daemon.settings import Settings
@@ -16,14 +18,18 @@ HEAR_SECONDS = 2.0
 
 def look_for_poolers(settings: Settings) -> Iterator[Finding]:
     """Look at each database; those that cannot be reached are told of elsewhere."""
-    urls = {"billing": database.billing_url(settings), "radius": database.radius_url(settings)}
-    for name, url in urls.items():
-        if name == "radius" and url == urls["billing"]:
-            continue
-        try:
-            yield _judge(f"database {name}: notifications", hears_notifications(url))
-        except psycopg2.Error:
-            continue
+    for topic, url in _urls(settings).items():
+        with suppress(psycopg2.Error):
+            yield _judge(f"{topic}: notifications", hears_notifications(url))
+
+
+def _urls(settings: Settings) -> dict[str, str]:
+    urls = {"database billing": database.billing_url(settings)}
+    if database.radius_url(settings) not in urls.values():
+        urls["database radius"] = database.radius_url(settings)
+    with suppress(InvalidValue):
+        urls["packet time"] = database.packet_time_url(settings)
+    return urls
 
 
 def hears_notifications(url: str) -> bool:
