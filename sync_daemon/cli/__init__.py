@@ -17,6 +17,7 @@ import click
 from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.acting import check_may_type
 from sync_daemon.cli.application import Application, pass_application
+from sync_daemon.cli.completing import offer_names
 from sync_daemon.settings import FILE_NAME, default_state_directory
 
 __all__ = ["Application", "main", "pass_application"]
@@ -80,6 +81,7 @@ class NounGroup(click.Group):
             return None
         module = importlib.import_module(f"sync_daemon.cli.{NOUNS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
+        offer_names(cmd_name, command)
         return command
 
     def resolve_command(
