@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.integration.namespaces import Namespace, lay_cable, namespaces, run, unique, why_not
@@ -164,17 +165,18 @@ def why_no_hostapd() -> str | None:
 def switch(directory: Path) -> Iterator[Switch]:
     """Two namespaces and their cables: test - switch (RADIUS), switch - subscriber (802.1X)."""
     directory.mkdir()
-    radius = f"198.18.{secrets.randbelow(250) + 1}"
+    radius = IPv4Address("198.18.0.0") + 4 * secrets.randbelow(2**14)
+    server_address, address = str(radius + 1), str(radius + 2)
     with namespaces("h", "w") as (middle, subscriber), ExitStack() as processes:
         here, there, port, outlet = unique("r"), unique("s"), unique("p"), unique("o")
         lay_cable((None, here), (middle, there))
         lay_cable((middle, port), (subscriber, outlet))
-        run("ip", "address", "add", f"{radius}.5/30", "dev", here)
+        run("ip", "address", "add", f"{server_address}/30", "dev", here)
         run("ip", "link", "set", "dev", here, "up")
-        middle.give_address(there, f"{radius}.6/30")
+        middle.give_address(there, f"{address}/30")
         middle.run("ip", "link", "set", "dev", port, "up")
         subscriber.run("ip", "link", "set", "dev", outlet, "address", MAC, "up")
-        yield Switch(directory, middle, subscriber, f"{radius}.5", f"{radius}.6", port, outlet, processes)
+        yield Switch(directory, middle, subscriber, server_address, address, port, outlet, processes)
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
