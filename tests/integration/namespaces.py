@@ -58,7 +58,13 @@ def why_not(programs: Sequence[str], needs_tun: bool = False) -> str | None:
         return f"this machine allows no network namespaces ({made.stderr.strip()})"
     cable = ("ip", "link", "add", unique("a"), "netns", name, "type", "veth", "peer", "name", unique("b"))
     laid = subprocess.run(cable, capture_output=True, text=True, check=False)
+    # Refused in a chroot, whose root is nothing mounted.
+    entered = subprocess.run(
+        ("ip", "netns", "exec", name, "true"), capture_output=True, text=True, check=False
+    )
     subprocess.run(("ip", "netns", "delete", name), check=False)
+    if entered.returncode != 0:
+        return f"no program can be run in a network namespace here ({entered.stderr.strip()})"
     return None if laid.returncode == 0 else f"this machine allows no veth pairs ({laid.stderr.strip()})"
 
 
