@@ -69,7 +69,7 @@ def status(ask: Ask) -> dict[str, Any]:
     return row
 
 
-def test_r25_a_cheque_that_bounces_opens_its_bill_again_and_the_ordinary_run_suspends(
+def test_r24_r25_a_cheque_that_bounces_opens_its_bill_and_the_ordinary_run_suspends(
     books: OpenBooks, ask: Ask, office: int
 ) -> None:
     cheque = take(books, PRICE, NOW + DAY, "R-1")
