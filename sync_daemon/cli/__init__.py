@@ -18,6 +18,7 @@ from herotill.errors import InvalidValue, Refused
 from sync_daemon.cli.acting import check_may_type
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.completing import offer_names
+from sync_daemon.cli.naming import as_typed, command_of
 from sync_daemon.settings import FILE_NAME, default_state_directory
 
 __all__ = ["Application", "main", "pass_application"]
@@ -60,6 +61,9 @@ NOUNS = {
 }
 
 
+_COMMAND = "herotill.command"  # which one runs, in the context's meta
+
+
 class CommandError(click.ClickException):
     """An expected outcome on its way out: one line and an exit status."""
 
@@ -91,6 +95,8 @@ class NounGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and ctx.params.get("actor"):
             check_may_type(ctx, command, rest)
+        if command is not None:
+            ctx.meta[_COMMAND] = command_of(command, ctx, rest)
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -112,12 +118,12 @@ class NounGroup(click.Group):
         except Exception as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc(file=sys.stderr)
-            raise _as_command_error(error) from None
+            raise _as_command_error(error, ctx.meta.get(_COMMAND)) from None
 
 
-def _as_command_error(error: Exception) -> CommandError:
+def _as_command_error(error: Exception, command: click.Command | None) -> CommandError:
     if isinstance(error, InvalidValue):
-        return CommandError(str(error), 2)
+        return CommandError(str(as_typed(error, command)), 2)
     if isinstance(error, Refused):
         return CommandError(str(error), 1)
     if (refusal := _refusal(error)) is not None:

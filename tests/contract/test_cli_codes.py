@@ -143,7 +143,7 @@ def test_r7_free_and_usage_based_accounts(run: RunHerotill) -> None:
         (["--discount", "101%"], "--discount"),
         (["--use-by", "2020-01-01"], "codes_expire_at"),
         (["--type", "user", "--length", "9"], "length"),
-        (["--print", "cards.pdf", "--login-url", "nowhere"], "login_url"),
+        (["--print", "cards.pdf", "--login-url", "nowhere"], "--login-url"),
         (["--print", "/nowhere/cards.pdf"], "--output"),
     ],
 )
