@@ -117,7 +117,10 @@ def _add_nodes(cursor: Cursor, cluster: Cluster) -> None:
 
 def _load_on(node: Node, coordinator: Connection) -> None:
     """Create the extension on a worker, in the database of the same name, as the same role."""
-    parameters: dict[str, Any] = coordinator.get_dsn_parameters() | {"host": node.host, "port": str(node.port)}
+    parameters: dict[str, Any] = coordinator.get_dsn_parameters() | {
+        "host": node.host,
+        "port": str(node.port),
+    }
     parameters.pop("hostaddr", None)
     connection = psycopg2.connect(password=coordinator.info.password or None, **parameters)
     try:
