@@ -48,6 +48,9 @@ def test_r16_who_pays_while_online_goes_on_beyond_the_old_limit(
             assert session.limits.total_octets == GIB
             await session.use(output_octets=GIB - 1000)
             await session.interim()
+            # What is bought before the meter has heard of a session is not told to it.
+            metered = "SELECT (input_octets + output_octets)::bigint FROM radius.session"
+            await until(lambda: isp.ask(metered) == [(GIB - 1000,)])
 
             isp.sell("one", "anna", key="2")
             await until(lambda: session.limits.total_octets == 2 * GIB)
