@@ -18,7 +18,7 @@ from billing.cycles import CycleLength, CycleRule, first_instant, local_day, nex
 from billing.models import Account, BillingCycle, BillingProfile
 from billing.terms import PlanTerms
 from herotill.errors import InvalidValue, Refused
-from herotill.snapshot import AccountKind
+from herotill.snapshot import AccountKind, AccountStatus
 from herotill.suspension import ENDED
 
 MAX_PAYMENT_TERMS_DAYS = 365
@@ -61,6 +61,20 @@ def may_renew(session: Session, account: Account) -> bool:
     """Tell a daily account that is suspended only because it has ended: buying ends that (rule R23)."""
     has_ended = account.status == "suspended" and account.suspended_reason == ENDED
     return has_ended and is_daily(session, account)
+
+
+def refuse_unless_may_renew(session: Session, account: Account, wish: str) -> None:
+    """Raise Refused where an account is given nothing more: unverified, or not active and no daily one that has ended.
+
+    `wish` follows "cannot", as "buy" does.
+    """
+    status = accounts.status_of(account)
+    if status is AccountStatus.UNVERIFIED:
+        raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
+    renews = status is AccountStatus.SUSPENDED and may_renew(session, account)
+    if (status is not AccountStatus.ACTIVE or account.status != "active") and not renews:
+        reason = account.suspended_reason or status
+        raise Refused(f"{account.username} cannot {wish}: {account.status} ({reason})", "R23")
 
 
 def recurs(session: Session, account: Account) -> bool:

@@ -24,7 +24,7 @@ from billing.vouchers import UNSOLD, Sold, sell_all
 from herotill.errors import Refused
 from herotill.grants import Grant, grant_from_row
 from herotill.refilling import Refilled, refill
-from herotill.snapshot import AccountKind, AccountStatus
+from herotill.snapshot import AccountKind
 
 NOT_VALID = "this code cannot be used"
 TOO_MANY = "too many codes that cannot be used; try again in a quarter of an hour"
@@ -88,7 +88,7 @@ def redeem(
 
     Raises InvalidValue or Refused, before the code is looked at, where the account cannot be refilled at all.
     """
-    _check_may_refill(session, accounts.get(session, attempt.username))
+    recurring.refuse_unless_may_renew(session, accounts.get(session, attempt.username), "be refilled")
     if too_many(session, attempt, now):
         return NotRedeemed(TOO_MANY)
     voucher = _find(session, attempt, keys)
@@ -97,7 +97,7 @@ def redeem(
         return NotRedeemed(NOT_VALID)
     # The voucher first, then the account: in the order in which everybody holds them.
     account = accounts.get(session, attempt.username, lock=True)
-    _check_may_refill(session, account)
+    recurring.refuse_unless_may_renew(session, account, "be refilled")
     before = session.get(RefillRedemption, voucher.voucher_id)
     if before is not None and before.account_id == account.account_id:
         return _redeemed(session, voucher, account, repeated=True)
@@ -123,16 +123,6 @@ def _announce(session: Session, account: Account, redeemed: Redeemed, now: datet
         "expires_at": redeemed.expires_at,
     }
     emit(session, "refill.redeemed", f"refill:{redeemed.serial}", payload, now, account.customer_id)
-
-
-def _check_may_refill(session: Session, account: Account) -> None:
-    status = accounts.status_of(account)
-    if status is AccountStatus.UNVERIFIED:
-        raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
-    renews = status is AccountStatus.SUSPENDED and recurring.may_renew(session, account)
-    if (status is not AccountStatus.ACTIVE or account.status != "active") and not renews:
-        reason = account.suspended_reason or status
-        raise Refused(f"{account.username} cannot be refilled: {account.status} ({reason})", "R23")
 
 
 def _check_kind(account: Account, voucher: Voucher, terms: PlanTerms) -> None:

@@ -17,7 +17,7 @@ from billing.resellers import Seller
 from billing.terms import PlanTerms, clocks_of_purchase, daily_terms
 from herotill.errors import InvalidValue, Refused
 from herotill.quantities import Money
-from herotill.snapshot import AccountKind, AccountStatus
+from herotill.snapshot import AccountKind
 
 MAX_KEY_CHARACTERS = 200
 # Keys made by us begin with these; nobody else's may.
@@ -112,13 +112,7 @@ def _held_account(session: Session, username: str, seller: Seller | None) -> Acc
 
 
 def _check_may_buy(session: Session, account: Account, plan: Plan, terms: PlanTerms) -> None:
-    status = accounts.status_of(account)
-    if status is AccountStatus.UNVERIFIED:
-        raise Refused(f"{account.username} is not verified; `herotill customer verify` comes first", "R3")
-    renews = status is AccountStatus.SUSPENDED and recurring.may_renew(session, account)
-    if (status is not AccountStatus.ACTIVE or account.status != "active") and not renews:
-        reason = account.suspended_reason or status
-        raise Refused(f"{account.username} cannot buy: {account.status} ({reason})", "R23")
+    recurring.refuse_unless_may_renew(session, account, "buy")
     if AccountKind(account.kind) not in terms.kinds:
         sold_to = ", ".join(terms.kinds)
         raise Refused(
