@@ -57,6 +57,18 @@ LOCK_ACCOUNTS = """
     SELECT FROM radius.managed_account WHERE username = ANY (%(usernames)s) ORDER BY username FOR NO KEY UPDATE
 """
 
+# What follows for reservations, radacct and memory where `closed` returned sessions that nobody stopped.
+SETTLE_CLOSED = f"""
+    released AS (
+        UPDATE radius.reservation SET released_at = closed.stopped_at
+        FROM closed WHERE reservation.login_id = closed.login_id AND reservation.released_at IS NULL
+    ), archived AS (
+        UPDATE radius.radacct SET acctstoptime = closed.stopped_at, acctterminatecause = '{STALE}'
+        FROM closed WHERE radacct.acctuniqueid = closed.acct_unique_id
+    )
+    SELECT pg_notify('herotill_account', json_build_array(username)::text) FROM closed
+"""  # noqa: S608 - the word is ours
+
 # Asked again under the locks: a report may have come meanwhile.
 CLOSE = f"""
     WITH silent AS ({SELECT_SILENT}), closed AS (
@@ -65,14 +77,7 @@ CLOSE = f"""
         WHERE session.acct_unique_id = silent.acct_unique_id AND session.acct_unique_id = ANY (%(sessions)s)
           AND session.stopped_at IS NULL
         RETURNING session.acct_unique_id, session.username, session.login_id, session.stopped_at
-    ), released AS (
-        UPDATE radius.reservation SET released_at = closed.stopped_at
-        FROM closed WHERE reservation.login_id = closed.login_id AND reservation.released_at IS NULL
-    ), archived AS (
-        UPDATE radius.radacct SET acctstoptime = closed.stopped_at, acctterminatecause = '{STALE}'
-        FROM closed WHERE radacct.acctuniqueid = closed.acct_unique_id
-    )
-    SELECT pg_notify('herotill_account', json_build_array(username)::text) FROM closed
+    ), {SETTLE_CLOSED}
 """  # noqa: S608 - the words are ours
 
 

@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from herotill.sessions import STALE
 from sync_daemon.coa.ports import IpAddress
+from sync_daemon.stale import SETTLE_CLOSED
 
 LOST_STATES = ("naked", "timed_out", "unconfirmed", "failed")
 """All was tried and the session goes on, as far as we know."""
@@ -79,14 +80,7 @@ WITH closed AS (
     WHERE request.coa_request_id = ANY (%(gone)s) AND request.state = 'gone'
       AND session.acct_unique_id = request.acct_unique_id AND session.stopped_at IS NULL
     RETURNING session.acct_unique_id, session.username, session.login_id, session.stopped_at
-), released AS (
-    UPDATE radius.reservation SET released_at = closed.stopped_at
-    FROM closed WHERE reservation.login_id = closed.login_id AND reservation.released_at IS NULL
-), archived AS (
-    UPDATE radius.radacct SET acctstoptime = closed.stopped_at, acctterminatecause = '{STALE}'
-    FROM closed WHERE radacct.acctuniqueid = closed.acct_unique_id
-)
-SELECT pg_notify('herotill_account', json_build_array(username)::text) FROM closed
+), {SETTLE_CLOSED}
 """  # noqa: S608 - the word is ours
 
 # A session that cannot be ended may use up what it was promised, and no more is promised of that to others.
