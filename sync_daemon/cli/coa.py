@@ -1,7 +1,7 @@
 """`herotill coa`: what was asked of the routers about sessions that are online, what they said, and what came of it."""
 
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, TextIO
 
 import click
@@ -12,7 +12,7 @@ from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.listing import arranged, bounds_of, keys_of, list_options, order_of
 from sync_daemon.cli.nas import checked_port, checked_secret
 from sync_daemon.cli.output import Column, Output, output_options
-from sync_daemon.cli.parameters import ask_before, yes_option
+from sync_daemon.cli.parameters import ask_before, network_of, yes_option
 
 FAILED = ("naked", "timed_out", "unconfirmed", "failed")
 STATES = ("pending", "sent", "acked", "confirmed", "gone", *FAILED, "superseded")
@@ -259,7 +259,7 @@ def retry(
 
 def _filter(chosen: dict[str, Any]) -> dict[str, Any]:
     states = list(FAILED) if chosen["failed"] else [chosen["state"]] if chosen["state"] else None
-    return {"user": chosen["user"], "nas": _network(chosen["nas"]), "states": states}
+    return {"user": chosen["user"], "nas": network_of(chosen["nas"]), "states": states}
 
 
 def _rows(application: Application, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -267,15 +267,6 @@ def _rows(application: Application, statement: str, values: dict[str, Any]) -> l
         cursor.execute(statement, values)
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _network(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError:
-        raise InvalidValue("--nas", text, "it is an address such as 192.0.2.1, or a network") from None
 
 
 def _address_or_none(text: str) -> str:

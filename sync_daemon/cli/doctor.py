@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.freeradius import DEBIAN_RADDB
+from sync_daemon.cli.freeradius import raddb_option
 from sync_daemon.cli.output import Column, Output, output_options
 
-_COLUMNS = (
+FINDING_COLUMNS = (
     Column("topic"),
     Column("health"),
     Column("sentence", head="what was seen"),
@@ -18,13 +18,7 @@ _COLUMNS = (
 
 
 @click.command()
-@click.option(
-    "--raddb",
-    type=click.Path(path_type=Path),
-    default=DEBIAN_RADDB,
-    show_default=True,
-    help="FreeRADIUS's directory.",
-)
+@raddb_option
 @output_options
 @pass_application
 def doctor(application: Application, raddb: Path, output: Output) -> None:
@@ -35,6 +29,6 @@ def doctor(application: Application, raddb: Path, output: Output) -> None:
     from sync_daemon.doctor import examine, is_anything_wrong  # noqa: PLC0415 - slow to import
 
     findings = examine(application.settings, raddb.expanduser().absolute())
-    output.rows([asdict(finding) for finding in findings], _COLUMNS)
+    output.rows([asdict(finding) for finding in findings], FINDING_COLUMNS)
     if is_anything_wrong(findings):
         raise click.exceptions.Exit(1)

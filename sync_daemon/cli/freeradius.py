@@ -24,7 +24,7 @@ TRUST_IT = (
     "'{name}': a device that trusts anybody gives its password to anybody."
 )
 
-_raddb = click.option(
+raddb_option = click.option(
     "--raddb",
     type=click.Path(path_type=Path),
     default=DEBIAN_RADDB,
@@ -75,7 +75,7 @@ def freeradius() -> None:
 
 
 @freeradius.command()
-@_raddb
+@raddb_option
 @_auth_port
 @_acct_port
 @_addresses
@@ -109,7 +109,7 @@ def install(
 
 
 @freeradius.command()
-@_raddb
+@raddb_option
 @_dry_run
 @_yes
 @pass_application

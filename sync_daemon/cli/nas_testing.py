@@ -10,19 +10,13 @@ import click
 
 from herotill.errors import Refused
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.freeradius import DEBIAN_RADDB
-from sync_daemon.cli.output import Column, Format, Output, output_options
+from sync_daemon.cli.doctor import FINDING_COLUMNS
+from sync_daemon.cli.freeradius import raddb_option
+from sync_daemon.cli.output import Format, Output, output_options
 
 if TYPE_CHECKING:
     from sync_daemon.doctor.findings import Finding
     from sync_daemon.nas_evidence import Answered, EnteredNas
-
-_COLUMNS = (
-    Column("topic"),
-    Column("health"),
-    Column("sentence", head="what was seen"),
-    Column("mend", head="what to do"),
-)
 
 
 @click.command("test")
@@ -33,13 +27,7 @@ _COLUMNS = (
     help="Also ask it now, about a session that does not exist; nobody is disconnected.",
 )
 @click.option("--server", metavar="ADDRESS", help="This server's address, for the commands that are printed.")
-@click.option(
-    "--raddb",
-    type=click.Path(path_type=Path),
-    default=DEBIAN_RADDB,
-    show_default=True,
-    help="FreeRADIUS's directory.",
-)
+@raddb_option
 @output_options
 @pass_application
 def testing_command(
@@ -84,7 +72,7 @@ def _ask(nas: "EnteredNas", source_address: str | None) -> Mapping[str, "Answere
 
 def _show(output: Output, findings: "tuple[Finding, ...]") -> None:
     if output.format is not Format.TABLE:
-        output.rows([asdict(finding) for finding in findings], _COLUMNS)
+        output.rows([asdict(finding) for finding in findings], FINDING_COLUMNS)
         return
     for finding in findings:
         click.echo(f"{finding.health:<8} {finding.topic}: {finding.sentence}")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ class Percents(click.ParamType):  # type: ignore[type-arg] # generic since click
 
 
 PERCENTS = Percents()
+
+
+def network_of(text: str | None) -> str | None:
+    """Return the network of `--nas`, an address being one of its own. Raises InvalidValue."""
+    if text is None:
+        return None
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise InvalidValue("--nas", text, "it is an address such as 192.0.2.1, or a network") from None
 
 
 def choice_of(words: type[StrEnum]) -> Any:

@@ -1,14 +1,12 @@
 """`herotill sessions`: who is online, and who was."""
 
-from ipaddress import ip_network
-
 import click
 
 from billing.paging import Page
-from herotill.errors import InvalidValue
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.listing import bounds_of, keys_of, list_options, order_of
 from sync_daemon.cli.output import Column, Output, show_octets, show_seconds, show_time
+from sync_daemon.cli.parameters import network_of
 
 SELECT_SESSIONS = """
     SELECT username, host(nas_address) AS nas, calling_station_id AS device, host(framed_ip_address) AS address,
@@ -46,18 +44,9 @@ def sessions(
     application: Application, output: Output, user: str | None, nas: str | None, is_all: bool, page: Page
 ) -> None:
     """Show who is online: device, address, duration, and the octets counted so far."""
-    wanted = {"user": user, "nas": _network(nas), "all": is_all} | bounds_of(page)
+    wanted = {"user": user, "nas": network_of(nas), "all": is_all} | bounds_of(page)
     with application.radius_connection() as connection, connection.cursor() as cursor:
         cursor.execute(SELECT_SESSIONS.format(order=order_of(page)), wanted)
         names = [column.name for column in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     output.rows(rows, _COLUMNS + _ENDED_COLUMNS if is_all else _COLUMNS)
-
-
-def _network(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError:
-        raise InvalidValue("nas", text, "it is an address such as 192.0.2.1, or a network") from None
