@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tests.integration.namespaces import Namespace, lay_cable, namespaces, run, unique, why_not
+from tests.integration.namespaces import Namespace, end, lay_cable, namespaces, run, unique, why_not
 
 PROGRAMS = ("hostapd", "hostapd_cli", "wpa_supplicant", "wpa_cli", "radclient")
 DAS_PORT = 3799
@@ -177,14 +177,3 @@ def switch(directory: Path) -> Iterator[Switch]:
         middle.run("ip", "link", "set", "dev", port, "up")
         subscriber.run("ip", "link", "set", "dev", outlet, "address", MAC, "up")
         yield Switch(directory, middle, subscriber, server_address, address, port, outlet, processes)
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to leave; a second time with force."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-            return
-        process.kill()
-        process.wait()

@@ -92,6 +92,17 @@ def lay_cable(one: tuple[Namespace | None, str], other: tuple[Namespace, str]) -
     run("ip", "link", "add", interface, *here, "type", "veth", *peer)
 
 
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it to leave, as a person would; a second time with force."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+            return
+        process.kill()
+        process.wait()
+
+
 def unique(part: str) -> str:
     """A name that nobody else on this machine has; short enough for an interface."""
     return f"ht{secrets.token_hex(4)}{part}"[:15]

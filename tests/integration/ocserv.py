@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
-from tests.integration.namespaces import Namespace, lay_cable, namespaces, run, unique, why_not
+from tests.integration.namespaces import Namespace, end, lay_cable, namespaces, run, unique, why_not
 
 PROGRAMS = ("ocserv", "openconnect", "openssl")
 # Debian 12 has it in /etc.
@@ -127,7 +127,7 @@ class Vpn:
         ocserv = self.router.start(
             self.directory / "ocserv.log", "ocserv", "-f", "-d", "2", "-c", f"{self.directory}/ocserv.conf"
         )
-        self.processes.callback(_end, ocserv)
+        self.processes.callback(end, ocserv)
         self._await(lambda: "listening" in self.log.lower(), "ocserv does not listen")
 
     @property
@@ -145,7 +145,7 @@ class Vpn:
             f" https://{self.gateway_address}/ <{self.directory}/password"
         )
         process = self.client.start(log, "sh", "-c", command)
-        self.processes.callback(_end, process)
+        self.processes.callback(end, process)
         connected = self.directory / f"{tunnel}.address"
         self._await(lambda: connected.exists() or process.poll() is not None, f"no answer: {log}")
         return Tunnel(process, tunnel) if connected.exists() else None
@@ -159,7 +159,7 @@ class Vpn:
             numbers = (times, upload_octets, download_octets)
             self.client.run(sys.executable, "-c", TALK, gateway, *map(str, numbers))
         finally:
-            _end(echo)
+            end(echo)
         return (
             times * (upload_octets + IP_AND_UDP_OCTETS),
             times * (download_octets + IP_AND_UDP_OCTETS),
@@ -170,7 +170,7 @@ class Vpn:
 
     def disconnect(self, tunnel: Tunnel) -> None:
         """The subscriber leaves."""
-        _end(tunnel.process)
+        end(tunnel.process)
 
     def _listens_on_7(self) -> bool:
         return ":0007 " in self.router.run("cat", "/proc/net/udp")
@@ -235,14 +235,3 @@ def vpn(directory: Path) -> Iterator[Vpn]:
         client.give_address(subscriber, f"{wan}.2/30")
         ends = (str(here_address), str(router_address), f"{wan}.1")
         yield Vpn(directory, router, client, *ends, pool, processes)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask it to leave, as a person would; a second time with force."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-            return
-        process.kill()
-        process.wait()

@@ -21,11 +21,11 @@ from tests.integration.hostapd import (
     Device,
     RadiusServer,
     Switch,
-    end,
     switch,
     why_no_hostapd,
 )
 from tests.integration.isp import GIB, PASSWORD, Isp, now
+from tests.integration.namespaces import end
 from tests.integration.radclient import ask
 from tests.integration.workers import Workers
 
