@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -55,10 +56,11 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def pin(pids: Iterable[int], core: int) -> None:
-    """Let processes, with all their threads and children to come, run on one core only."""
+    """Let processes, with all their threads and children to come, run on one core only; one that has ended is let be."""
     for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {core})
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
 
 
 def descendants(pid: int) -> list[int]:

@@ -1,7 +1,8 @@
-"""Prepares the database for the other containers: schema, roles and their passwords, and what to try it with. Repeatable.
+"""Prepares the databases for the other containers: schema, roles and their passwords, and what to try it with. Repeatable.
 
-Runs as the database's owner, whom no other container of ours knows. `HEROTILL_PREPARE` may hold words: `example` fills empty
-books with a month of a small ISP; `simulated` lets any container of the same network ask, as simulated routers do.
+Runs as the databases' owner, whom no other container of ours knows. `HEROTILL_PREPARE` may hold words: `example` fills empty
+books with a month of a small ISP, or, where RADIUS has a database of its own, gives its region a group with one customer;
+`simulated` lets any container of the same network ask, as simulated routers do.
 """
 
 import os
@@ -26,16 +27,22 @@ ROLES = {"herotill_daemon": "daemon/daemon-password", "herotill_radius": "radius
 
 def main(words: list[str]) -> None:
     """Prepare everything, in the order in which the one needs the other."""
-    state = Path(os.environ["HEROTILL_STATE"])
-    url = database.billing_url(load_settings(Path(os.environ["HEROTILL_CONFIG"]), state))
-    wait_for(url)
+    settings = load_settings(Path(os.environ["HEROTILL_CONFIG"]), Path(os.environ["HEROTILL_STATE"]))
+    books, radius = database.billing_url(settings), database.radius_url(settings)
+    urls = tuple(dict.fromkeys((books, radius)))
+    for url in urls:
+        wait_for(url)
     herotill("init")
-    let_roles_log_in(url)
-    if "example" in words and is_empty(url):
-        herotill("init", "--example")
+    for url in urls:
+        let_roles_log_in(url)
+    if "example" in words:
+        if database.are_apart(settings):
+            settle(books, settings.region)
+        elif is_empty(books):
+            herotill("init", "--example")
     if "simulated" in words:
         for network in own_networks(Path("/proc/net/route").read_text()):
-            add_simulated(url, network)
+            add_simulated(radius, network)
 
 
 def herotill(*arguments: str) -> None:
@@ -74,6 +81,23 @@ def is_empty(url: str) -> bool:
         cursor.execute("SELECT EXISTS (SELECT FROM billing.customer)")
         row = cursor.fetchone()
     return row is not None and not row[0]
+
+
+def settle(books: str, region: str) -> None:
+    """Enter the region in the books, with a group of its name and a customer who may log in there and nowhere else."""
+    herotill("sync", "apply", "--yes")
+    with database.transaction(books, "herotill init") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM billing.customer_group WHERE name = %s)", (region,))
+        row = cursor.fetchone()
+    if row is not None and row[0]:
+        return
+    user, plan = f"{region}-1", f"{region} 100 GiB"
+    password = ("--password-file", str(SECRETS / "nas/subscriber-password"))
+    herotill("group", "add", region)
+    herotill("group", "move", region, region, "--yes")
+    herotill("plan", "add", plan, "--price", "0", "--quota", "100GiB")
+    herotill("customer", "add", "--name", user, "--group", region, "--user", user, "--verified", *password)
+    herotill("sell", plan, "--to", user, "--key", f"example:{user}")
 
 
 def own_networks(routes: str) -> list[str]:

@@ -21,10 +21,13 @@ from sync_daemon.settings import Settings
 
 
 def make(settings: Settings, now: datetime, progress: Callable[[int], None], days: int = DAYS) -> None:
-    """Make the example, which goes back so many days. `progress` is told of each. Raises Refused where there are customers.
+    """Make the example, which goes back so many days. `progress` is told of each.
 
-    Each day is committed. What was broken off is not gone on with: begin in a new state directory.
+    Raises Refused where there are customers, and where RADIUS has a database of its own. Each day is committed. What was
+    broken off is not gone on with: begin in a new state directory.
     """
+    if database.are_apart(settings):
+        raise Refused("the example lives in one database: try it without radius_url", "R30")
     with _books(settings) as books, books.begin() as session:
         example.check_nobody_is_here(session)
     if settings.voucher_secret is None:

@@ -29,6 +29,7 @@ SELECT_EVENTS = """
 SELECT_UNDISPATCHED = "SELECT count(*) FROM billing.event WHERE dispatched_at IS NULL"
 SELECT_DEAD = "SELECT count(*) FROM billing.event_delivery WHERE state = 'dead'"
 SELECT_UNBOOKED = "SELECT count(*) FROM radius.access_event WHERE booked_at IS NULL"
+SELECT_REGIONS = "SELECT name, returned_until FROM billing.region ORDER BY region_id"
 SELECT_HAND_EDITS = "SELECT count(*) FROM radius.hand_edit"
 
 
@@ -78,11 +79,15 @@ class RadiusState:
 
 @dataclass(frozen=True, slots=True)
 class BooksState:
-    """What waits in the schema billing: events by sink, those not laid out yet, and those given up."""
+    """What waits in the schema billing: events by sink, those not laid out yet, and those given up.
+
+    `regions` says of each RADIUS database apart up to when the books know what was metered there.
+    """
 
     events: Mapping[str, Waiting]
     undispatched: int
     dead: int
+    regions: Mapping[str, datetime | None]
 
 
 def read_radius_state(cursor: Cursor) -> RadiusState:
@@ -104,7 +109,9 @@ def read_books_state(cursor: Cursor) -> BooksState:
     """Ask the schema billing."""
     cursor.execute(SELECT_EVENTS)
     events = {sink: Waiting(count, oldest) for sink, count, oldest in cursor.fetchall()}
-    return BooksState(events, _count(cursor, SELECT_UNDISPATCHED), _count(cursor, SELECT_DEAD))
+    cursor.execute(SELECT_REGIONS)
+    regions = dict(cursor.fetchall())
+    return BooksState(events, _count(cursor, SELECT_UNDISPATCHED), _count(cursor, SELECT_DEAD), regions)
 
 
 def read_live(cursor: Cursor) -> dict[str, LiveCount]:

@@ -102,7 +102,9 @@ def lines_of(picture: "Picture") -> list[StatusLine]:
     if picture.radius is not None:
         lines += _radius_lines(picture)
     if picture.books is not None:
-        lines += _events_lines(picture)
+        lines += [*_region_lines(picture), *_events_lines(picture)]
+    elif picture.radius is not None:
+        lines.append(StatusLine("books", "do not answer; RADIUS goes on without them", False))
     return lines
 
 
@@ -147,6 +149,18 @@ def _nas_lines(picture: "Picture") -> list[StatusLine]:
     ]
     if len(failing) > _WORST_NASES:
         lines.append(StatusLine("", f"and {len(failing) - _WORST_NASES} more: herotill coa nas", False))
+    return lines
+
+
+def _region_lines(picture: "Picture") -> list[StatusLine]:
+    assert picture.books is not None  # noqa: S101 - the caller asked
+    lines = []
+    for name, until in picture.books.regions.items():
+        seconds = None if until is None else max(0.0, (picture.at - until).total_seconds())
+        known = (
+            "nothing is in the books yet" if seconds is None else f"in the books up to {seconds:.0f} s ago"
+        )
+        lines.append(StatusLine(f"region {name}", known, seconds is not None and seconds < 60))
     return lines
 
 

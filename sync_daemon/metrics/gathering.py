@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
 
-from sync_daemon.database import billing_url, connect, radius_url
+from sync_daemon.database import are_apart, billing_url, connect, radius_url
 from sync_daemon.journal_lag import JournalLag, read_lag
 from sync_daemon.meter.journal_rows import read_positions
 from sync_daemon.metrics.counting import Counting
@@ -71,6 +71,9 @@ class Gathering:
     _live_due_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _away: Trouble = field(default_factory=lambda: Trouble(log, "metrics: the database does not answer: %s"))
+    _books_away: Trouble = field(
+        default_factory=lambda: Trouble(log, "metrics: the database of the books does not answer: %s")
+    )
     _counting: Counting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,8 +109,7 @@ class Gathering:
                 positions = read_positions(cursor, self.settings.node)
                 if self._live is None or time.monotonic() >= self._live_due_at:
                     self._live, self._live_due_at = read_live(cursor), time.monotonic() + LIVE_SECONDS
-            with self._connection(billing_url(self.settings)).cursor() as cursor:
-                books = read_books_state(cursor)
+            books = self._look_at_books()
             self._away.is_over("metrics: the database answers again")
         except psycopg2.Error as error:
             self._disconnect()
@@ -116,6 +118,22 @@ class Gathering:
         lag = None if positions is None else self._lag(positions, troubles)
         live = self._live if radius is not None else None
         return Picture(datetime.now(UTC), radius, books, live, lag, tuple(troubles))
+
+    def _look_at_books(self) -> BooksState | None:
+        """Look at the books; None where they are in a database apart that is away: RADIUS goes on without them."""
+        url = billing_url(self.settings)
+        try:
+            with self._connection(url).cursor() as cursor:
+                books = read_books_state(cursor)
+        except psycopg2.Error as error:
+            if not are_apart(self.settings):
+                raise
+            if url in self._connections:
+                self._connections.pop(url).close()
+            self._books_away.tell(error)
+            return None
+        self._books_away.is_over("metrics: the database of the books answers again")
+        return books
 
     def _lag(self, positions: dict[str, int], troubles: list[str]) -> JournalLag | None:
         try:
@@ -152,9 +170,10 @@ class _Families:
 
 def families(picture: Picture, seconds: float) -> Iterator[Metric]:
     """Say what was seen as gauges."""
-    yield GaugeMetricFamily(
-        "herotill_database_up", "Whether the databases answered.", value=float(picture.books is not None)
-    )
+    yield _labelled(
+        "herotill_database_up", "Whether it answered.", "database",
+        {"books": float(picture.books is not None), "radius": float(picture.radius is not None)},
+    )  # fmt: skip
     yield GaugeMetricFamily("herotill_ready", "Whether /readyz says yes.", value=float(not picture.unready()))
     yield GaugeMetricFamily("herotill_scrape_seconds", "How long looking took.", value=seconds)
     if picture.lag is not None:
@@ -227,6 +246,10 @@ def _books(state: BooksState, now: datetime) -> Iterator[Metric]:
         "herotill_events_undispatched", "Events not laid out yet.", value=state.undispatched
     )
     yield GaugeMetricFamily("herotill_events_dead", "Deliveries that were given up.", value=state.dead)
+    yield _labelled(
+        "herotill_region_returned_timestamp_seconds", "Up to when the books know what was metered in a region.", "region",
+        {name: until.timestamp() for name, until in state.regions.items() if until is not None},
+    )  # fmt: skip
 
 
 def _waiting(

@@ -89,3 +89,8 @@ def test_the_example_is_refused_where_there_are_customers_and_changes_nothing(
 
     assert (result.exit_code, "there are customers" in result.stderr) == (1, True), result.output
     assert _ask(owner_url, "SELECT count(*) FROM billing.plan") == [(0,)]
+
+
+def test_r30_the_example_is_refused_with_two_databases(settings: Settings) -> None:
+    with pytest.raises(Refused, match="one database"):
+        _filled(replace(settings, radius_url="postgresql://nobody@127.0.0.1:1/none"))

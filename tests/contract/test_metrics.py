@@ -160,14 +160,35 @@ def test_without_a_database_it_stays_up_and_says_so_and_comes_back(
 ) -> None:
     lost = Worker(replace(settings, billing_url="postgresql://nobody@127.0.0.1:1/none"))
     try:
-        assert lost.scrape()("database_up") == 0
+        assert lost.scrape()("database_up", "books") == 0
         assert lost.get("/readyz") == (503, "the database does not answer\n")
         assert lost.get("/healthz")[0] == 200
         lost.server.gathering.settings = settings
         assert lost.get("/readyz")[0] == 200
-        assert lost.scrape()("database_up") == 1
+        assert lost.scrape()("database_up", "books") == 1
     finally:
         lost.end()
+
+
+def test_r30_a_node_is_ready_without_the_books_where_they_are_in_a_database_apart(
+    settings: Settings, database_url: str
+) -> None:
+    away = replace(settings, billing_url="postgresql://nobody@127.0.0.1:1/none", radius_url=database_url)
+    alone = Worker(away)
+    try:
+        seen = alone.scrape()
+        assert (seen("database_up", "books"), seen("database_up", "radius")) == (0, 1)
+        assert alone.get("/readyz")[0] == 200
+        # The books come back, and say what they know of the region.
+        execute(
+            database_url,
+            "INSERT INTO billing.region (name, database_id, returned_until) VALUES ('hills', gen_random_uuid(), to_timestamp(7))",
+        )
+        alone.server.gathering.settings = replace(away, billing_url=database_url)
+        seen = alone.scrape()
+        assert (seen("database_up", "books"), seen("region_returned_timestamp_seconds", "hills")) == (1, 7)
+    finally:
+        alone.end()
 
 
 def test_an_unreadable_journal_is_said(worker: Worker) -> None:

@@ -20,7 +20,7 @@ PICTURE = Picture(
     RadiusState(
         {}, {"a": NOW}, (NasState("n", "10.0.0.1", "other", "works", None),), {"10.0.0.1": 300}, 0, 0
     ),
-    BooksState({"sms": Waiting(1, NOW)}, 0, 0),
+    BooksState({"sms": Waiting(1, NOW)}, 0, 0, {"north": NOW}),
     {"10.0.0.1": LiveCount(1, NOW)},
     JournalLag(0, 0, None, 1),
 )
