@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import psycopg2
 import sqlalchemy
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's class is lower case
+from psycopg2.extensions import parse_dsn
 
 from herotill.errors import InvalidValue
 from sync_daemon.embedded_postgresql import DAEMON_ROLE, OWNER_ROLE, RADIUS_ROLE, EmbeddedPostgresql
@@ -18,7 +19,13 @@ from sync_daemon.settings import Settings
 DATABASE_NAME = "herotill"
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 60_000
-_SETTINGS = "SET timezone = 'UTC'; SET herotill.writer = 'herotill'; SET statement_timeout = %s"
+_SETTINGS = """
+    SET timezone = 'UTC'; SET herotill.writer = 'herotill'; SET statement_timeout = %s;
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 20000
+"""
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+"""A machine that vanishes says no goodbye: by the kernel's own defaults both ends would wait for two hours, and what it had
+locked would be nobody's to take. So each end gives up after 20 s of silence."""
 
 
 def embedded_cluster(settings: Settings) -> EmbeddedPostgresql:
@@ -71,15 +78,14 @@ def connect(
     autocommit: bool = False,
     statement_timeout_milliseconds: int = STATEMENT_TIMEOUT_MILLISECONDS,
 ) -> Connection:
-    """Open a psycopg2 connection in UTC; the caller closes it.
+    """Open a psycopg2 connection in UTC; the caller closes it. What the URL says of keepalives holds for our end.
 
     autocommit is for LISTEN and for single statements; otherwise the caller commits. A timeout of 0 is none.
     herotill.writer tells what our programs write from edits by hand (sql/0002_reconcile.sql). Set by a statement, because
     a connection pooler refuses these as parameters of the connection.
     """
-    connection = psycopg2.connect(
-        url, application_name=application_name, connect_timeout=CONNECT_TIMEOUT_SECONDS
-    )
+    ours = {"application_name": application_name, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    connection: Connection = psycopg2.connect(**(_KEEPALIVES | parse_dsn(url) | ours))
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:

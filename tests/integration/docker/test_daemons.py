@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.docker.conftest import Measured
 from tests.integration.docker.ground import wait_until
-from tests.integration.docker.site import PASSWORD, Site
+from tests.integration.docker.site import DAEMONS, PASSWORD, Site
 
 pytestmark = pytest.mark.xdist_group("docker")
 
@@ -37,6 +37,27 @@ def test_r31_what_a_dying_daemon_had_in_hand_the_other_does(site: Site, measured
     # and the dead one comes back to work
     site.containers["daemon-1"].start()
     measured("one of two daemons killed: all disconnected", f"{sum(seconds):.1f} s after the last report")
+
+
+CHORES_OF = """
+    SELECT host(client_addr) AS address FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND application_name = 'herotill chores'
+"""
+
+
+def test_r32_what_a_daemon_did_whose_machine_vanishes_the_other_does(site: Site, measured: Measured) -> None:
+    # given the daemon that closes stale sessions, and keeps history: one does, by a lock
+    wait_until(lambda: len(site.ask(CHORES_OF)) == 1)
+    (holder,) = site.ask(CHORES_OF)
+    victim, other = sorted(DAEMONS, key=lambda name: site.address(name) != holder["address"])
+    # when its machine is gone without a word: no connection of it is ever closed
+    site.ground.leave(site.containers[victim])
+    # then the other daemon does it
+    seconds = wait_until(
+        lambda: site.ask(CHORES_OF) == [{"address": site.address(other)}], lambda: site.ask(CHORES_OF)
+    )
+    site.ground.join(site.containers[victim], victim, site.address(victim))
+    measured("a daemon's machine vanishes: the other has its chores", f"after {seconds:.1f} s")
 
 
 def _unfinished(site: Site) -> int:
