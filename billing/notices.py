@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from billing.events import emit
 from billing.models import ExpiryReminder, LowBalanceMark
 from herotill.errors import InvalidValue
-from herotill.messages import approximate_octets
-from herotill.quantities import MAX_SECONDS, Money, format_seconds
+from herotill.quantities import MAX_SECONDS, Money, approximate_octets, format_seconds
 
 LOOKS_APART = timedelta(seconds=30)
 CHANGES_AT_ONCE = 1000

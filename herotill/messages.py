@@ -10,10 +10,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from herotill.errors import InvalidValue
-from herotill.quantities import Money, format_money, format_seconds
+from herotill.quantities import Money, approximate_octets, format_money, format_seconds
 
 _NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.ASCII)
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +36,6 @@ def render_message(template: Template, values: Mapping[str, Any], zone: tzinfo) 
     return Message(
         " ".join(_render(template.subject, values, zone).split()), _render(template.body, values, zone)
     )
-
-
-def approximate_octets(octets: int) -> str:
-    """Write octets for people: three or four figures, rounded down."""
-    unit = 0
-    while octets >> (10 * (unit + 1)) and unit < len(_UNITS) - 1:
-        unit += 1
-    tenths = octets * 10 >> (10 * unit)
-    whole, decimal = divmod(tenths, 10)
-    return f"{whole}.{decimal} {_UNITS[unit]}" if decimal and unit else f"{whole} {_UNITS[unit]}"
 
 
 def _render(text: str, values: Mapping[str, Any], zone: tzinfo) -> str:

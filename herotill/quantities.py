@@ -26,6 +26,7 @@ _OCTET_UNITS = {
     "kB": 10**3,
     "B": 1,
 }
+_APPROXIMATE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SECOND_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _RATE_UNITS = {"Gbit/s": 10**9, "Mbit/s": 10**6, "kbit/s": 10**3, "bit/s": 1}
 # As people write them: 2Mbps, and as RouterOS does, 2M.
@@ -88,13 +89,31 @@ def parse_seconds(text: str, field: str) -> int:
 
 
 def format_seconds(seconds: int) -> str:
-    """Write a duration exactly: `1d12h`."""
+    """Write a duration exactly: `1d12h`; `2w`, but `30d`, as people say it."""
+    week = _SECOND_UNITS["w"]
+    if seconds and seconds % week == 0:
+        return f"{seconds // week}w"
     parts = []
     for unit, size in _SECOND_UNITS.items():
+        if unit == "w":
+            continue
         count, seconds = divmod(seconds, size)
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def approximate_octets(octets: int) -> str:
+    """Write octets for people to read, not to type: `12.4 GiB`, rounded down."""
+    unit = 0
+    while octets >> (10 * (unit + 1)) and unit < len(_APPROXIMATE_UNITS) - 1:
+        unit += 1
+    whole, decimal = divmod(octets * 10 >> (10 * unit), 10)
+    return (
+        f"{whole}.{decimal} {_APPROXIMATE_UNITS[unit]}"
+        if decimal and unit
+        else f"{whole} {_APPROXIMATE_UNITS[unit]}"
+    )
 
 
 def parse_bits_per_second(text: str, field: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from herotill.quantities import approximate_octets, format_seconds
 from herotill.reasons import Reason
 
 if TYPE_CHECKING:
@@ -81,14 +82,19 @@ def in_words(event: "Event") -> "Event":
     return event
 
 
+def _exactly(octets: int) -> str:
+    roughly = approximate_octets(octets)
+    return roughly if roughly == f"{octets} B" else f"{roughly} ({octets} octets)"
+
+
 def left_sentences(grants: Iterable["GrantLine"]) -> tuple[str, ...]:
     """Say what is left of all living grants together; nothing where there is none."""
     living = [grant for grant in grants if not grant.state.startswith("ended")]
     if not living:
         return ()
     limits = [grant.remaining_octets for grant in living]
-    left = "unlimited data" if None in limits else f"{sum(limit or 0 for limit in limits)} octets"
+    left = "unlimited data" if None in limits else _exactly(sum(limit or 0 for limit in limits))
     seconds = [grant.remaining_seconds for grant in living if grant.remaining_seconds is not None]
-    timed = f", {sum(seconds)} s online where time is limited" if seconds else ""
+    timed = f", {format_seconds(sum(seconds))} online where time is limited" if seconds else ""
     number = "1 grant" if len(living) == 1 else f"{len(living)} grants"
     return (f"Left: {left}{timed}, in {number}.",)

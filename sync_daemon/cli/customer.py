@@ -15,8 +15,7 @@ from billing.customers import Person, Sort, Standing, Wanted
 from billing.doubles import Tolerance, check_username_is_clear
 from billing.models import Customer
 from herotill.errors import InvalidValue
-from herotill.messages import approximate_octets
-from herotill.quantities import format_seconds
+from herotill.quantities import approximate_octets, format_seconds
 from herotill.snapshot import AccountKind
 from sync_daemon.cli.account import cycle_day_of
 from sync_daemon.cli.application import Application, pass_application

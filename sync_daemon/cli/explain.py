@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from herotill.quantities import approximate_octets
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.output import Column, Output, show_octets, show_seconds, show_time
+from sync_daemon.cli.output import Column, Output, show_seconds, show_time
 
 if TYPE_CHECKING:
     from sync_daemon.explaining import Explanation
@@ -17,8 +18,8 @@ _GRANTS = (
     Column("plan_name"),
     Column("source"),
     Column("state"),
-    Column("used_octets", show_octets, right=True),
-    Column("remaining_octets", show_octets, "unlimited", right=True),
+    Column("used_octets", approximate_octets, right=True),
+    Column("remaining_octets", approximate_octets, "unlimited", right=True),
     Column("remaining_seconds", show_seconds, "unlimited", right=True),
     Column("ends_at", lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}", "never"),
 )
@@ -27,8 +28,8 @@ _SESSIONS = (
     Column("stopped_at", show_time, "online"),
     Column("calling_station_id"),
     Column("session_seconds", show_seconds, right=True),
-    Column("input_octets", str, right=True),
-    Column("output_octets", str, right=True),
+    Column("input_octets", approximate_octets, right=True),
+    Column("output_octets", approximate_octets, right=True),
     Column("terminate_cause"),
 )
 _HISTORY = (
@@ -71,8 +72,8 @@ def _print(application: Application, told: "Explanation") -> None:
         click.echo(sentence)
     if told.known or told.sessions:
         click.echo(
-            f"Used in all: {told.input_octets} octets up, {told.output_octets} octets down, "
-            f"{told.input_octets + told.output_octets} together, in {show_seconds(told.seconds)}."
+            f"Used in all: {approximate_octets(told.input_octets)} up, {approximate_octets(told.output_octets)} down, "
+            f"{approximate_octets(told.input_octets + told.output_octets)} together, in {show_seconds(told.seconds)}."
         )
     _table(application, "What was given", told.grants, _GRANTS)
     _table(application, "Sessions", told.sessions, _SESSIONS)

@@ -14,22 +14,15 @@ from billing import report_sales, report_usage
 from billing.report_periods import Interval, Span
 from billing.report_sales import SalesBy
 from billing.report_usage import Usage, UsageBy
+from herotill.quantities import approximate_octets
 from sync_daemon import plots
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.output import Column, Format, Output, output_options, show_time
 from sync_daemon.cli.parameters import choice_of, limit_option, page_option
 from sync_daemon.cli.report_options import interval_option, question_of, question_options
 
-_PREFIXES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 HOUR = timedelta(hours=1)
 MAX_MOMENTS = 2_000
-
-
-def show_roughly(octets: int) -> str:
-    """Show octets to three digits or so: `12.4 GiB`."""
-    power = min(max(octets.bit_length() - 1, 0) // 10, len(_PREFIXES) - 1)
-    scaled = octets / 1024**power
-    return f"{octets} B" if power == 0 else f"{scaled:.{0 if scaled >= 100 else 1}f} {_PREFIXES[power]}"
 
 
 def show_hours(seconds: int) -> str:
@@ -39,9 +32,9 @@ def show_hours(seconds: int) -> str:
 
 _FROM, _TO = Column("from"), Column("to")
 _USE = [
-    Column("down", show_roughly, right=True),
-    Column("up", show_roughly, right=True),
-    Column("total", show_roughly, right=True),
+    Column("down", approximate_octets, right=True),
+    Column("up", approximate_octets, right=True),
+    Column("total", approximate_octets, right=True),
 ]
 _COUNT_COLUMNS = [
     *[_FROM, _TO, Column("reason"), Column("cuts", right=True)],
@@ -231,7 +224,7 @@ def _usage_row(row: Usage, by: str) -> dict[str, Any]:
 def _usage_total(rows: list[Usage]) -> list[str]:
     down, up = sum(row.download_octets for row in rows), sum(row.upload_octets for row in rows)
     hours = show_hours(sum(row.seconds for row in rows))
-    return [f"total  {show_roughly(down)} down, {show_roughly(up)} up, {hours} online"]
+    return [f"total  {approximate_octets(down)} down, {approximate_octets(up)} up, {hours} online"]
 
 
 def _money(row: report_sales.Expenditure) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import click
 
 from billing.paging import Page
+from herotill.quantities import approximate_octets
 from sync_daemon.cli.application import Application, pass_application
 from sync_daemon.cli.listing import bounds_of, keys_of, list_options, order_of
-from sync_daemon.cli.output import Column, Output, show_octets, show_seconds, show_time
+from sync_daemon.cli.output import Column, Output, show_seconds, show_time
 from sync_daemon.cli.parameters import network_of
 
 SELECT_SESSIONS = """
@@ -27,8 +28,8 @@ _COLUMNS = (
     Column("address"),
     Column("started_at", show_time),
     Column("duration", show_seconds, right=True),
-    Column("upload", show_octets, right=True),
-    Column("download", show_octets, right=True),
+    Column("upload", approximate_octets, right=True),
+    Column("download", approximate_octets, right=True),
     Column("acct_session_id"),
 )
 _ENDED_COLUMNS = (Column("stopped_at", show_time, absent="online"), Column("terminate_cause"))

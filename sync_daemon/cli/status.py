@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from herotill.quantities import approximate_octets
 from sync_daemon.cli.application import Application, pass_application
-from sync_daemon.cli.output import show_octets
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,7 +111,11 @@ def lines_of(picture: "Picture") -> list[StatusLine]:
 def _journal_lines(picture: "Picture") -> list[StatusLine]:
     assert picture.lag is not None  # noqa: S101 - the caller asked
     lag, seconds = picture.lag, picture.lag.seconds(picture.at)
-    behind = f"{lag.records} records, {show_octets(lag.octets)}, {seconds:.1f} s" if lag.octets else "nothing"
+    behind = (
+        f"{lag.records} records, {approximate_octets(lag.octets)}, {seconds:.1f} s"
+        if lag.octets
+        else "nothing"
+    )
     return [
         StatusLine("journal not applied yet", behind, seconds < 10),
         StatusLine(

@@ -182,7 +182,8 @@ def test_r30_a_node_is_ready_without_the_books_where_they_are_in_a_database_apar
         # The books come back, and say what they know of the region.
         execute(
             database_url,
-            "INSERT INTO billing.region (name, database_id, returned_until) VALUES ('hills', gen_random_uuid(), to_timestamp(7))",
+            "INSERT INTO billing.region (name, database_id, returned_until)"
+            " VALUES ('hills', gen_random_uuid(), to_timestamp(7))",
         )
         alone.server.gathering.settings = replace(away, billing_url=database_url)
         seen = alone.scrape()

@@ -47,7 +47,8 @@ def test_r35_history_says_why_in_words(event: str, detail: str, told: str) -> No
 
 def test_r35_what_is_left_is_said_together() -> None:
     assert left_sentences([grant(5), grant(7, 60), grant(100, state="ended: quota")]) == (
-        "Left: 12 octets, 60 s online where time is limited, in 2 grants.",
+        "Left: 12 B, 1m online where time is limited, in 2 grants.",
     )
+    assert left_sentences([grant(1573741824)]) == ("Left: 1.4 GiB (1573741824 octets), in 1 grant.",)
     assert left_sentences([grant(None)]) == ("Left: unlimited data, in 1 grant.",)
     assert left_sentences([grant(1, state="ended: quota")]) == ()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from herotill.errors import InvalidValue
-from herotill.messages import Message, Template, approximate_octets, render_message
+from herotill.messages import Message, Template, render_message
+from herotill.quantities import approximate_octets
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 
@@ -45,6 +46,6 @@ def test_other_braces_are_just_text() -> None:
 @given(st.integers(0, 2**70))
 def test_octets_for_people_never_promise_too_much(octets: int) -> None:
     number, unit = approximate_octets(octets).split()
-    size = 1024 ** ("B", "KiB", "MiB", "GiB", "TiB").index(unit)
+    size = 1024 ** ("B", "KiB", "MiB", "GiB", "TiB", "PiB").index(unit)
     assert float(number) * size <= octets + 1e-6 * size
     assert octets - float(number) * size < size / 10 + 1e-6 * size or float(number) > 1e6
