@@ -56,8 +56,10 @@ def _answers(host: str) -> bool:
 def _started() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="herotill-dockerd-"))
     host, log = f"unix://{directory}/docker.sock", directory / "dockerd.log"
-    # The directory of images is the usual one, so that what was built is there the next time.
+    # The directory of images is the usual one, so that what was built is there the next time. A run that is killed takes the
+    # daemon with it, which else would keep that directory from the next run's.
     command = (
+        "setpriv", "--pdeathsig", "TERM",
         "dockerd", "--host", host, "--pidfile", str(directory / "pid"), "--exec-root", str(directory / "exec"),
     )  # fmt: skip
     with log.open("wb") as output:
