@@ -5,6 +5,7 @@ database that does not answer, ends nothing: the first is tried again, the secon
 """
 
 import logging
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,11 @@ class MetricsServer(ThreadingHTTPServer):
         self.shutdown()
         thread.join()
         self.gathering.close()
+
+    def handle_error(self, _request: object, client_address: object) -> None:
+        """Log a fault of ours; who did not wait for the answer has no need of a log."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("metrics: a request from %s could not be answered", client_address)
 
 
 class _Answering(BaseHTTPRequestHandler):

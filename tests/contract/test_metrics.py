@@ -1,6 +1,8 @@
 """The worker `metrics` over HTTP, on a real PostgreSQL and a journal on disk."""
 
 import shutil
+import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -198,6 +200,20 @@ def test_an_unreadable_journal_is_said(worker: Worker) -> None:
     # An installation whose FreeRADIUS was never installed has no journal directory.
     assert status == 503
     assert "journal" in text
+
+
+def test_who_does_not_wait_for_the_answer_is_no_news(
+    worker: Worker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # when somebody asks and is gone at once, with what was said to him unread
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", worker.server.server_port)) as asking:
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    # then the next is answered, and nothing was complained of
+    assert worker.get("/healthz")[0] == 200
+    assert worker.get("/metrics")[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_other_paths_are_not_found(worker: Worker) -> None:
