@@ -19,11 +19,21 @@ from sync_daemon.settings import Settings
 DATABASE_NAME = "herotill"
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MILLISECONDS = 60_000
+IDLE_IN_TRANSACTION_MILLISECONDS = 30_000
+"""A worker that stands still in a transaction (its machine is paused, or swaps) loses its locks, which others wait for."""
+PATIENT_MILLISECONDS = 0
+"""No such limit: for commands, which may wait for a person's answer, and hold no locks meanwhile."""
 _SETTINGS = """
     SET timezone = 'UTC'; SET herotill.writer = 'herotill'; SET statement_timeout = %s;
+    SET idle_in_transaction_session_timeout = %s;
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 20000
 """
-_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+_KEEPALIVES = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 """A machine that vanishes says no goodbye: by the kernel's own defaults both ends would wait for two hours, and what it had
 locked would be nobody's to take. So each end gives up after 20 s of silence."""
 
@@ -77,6 +87,7 @@ def connect(
     *,
     autocommit: bool = False,
     statement_timeout_milliseconds: int = STATEMENT_TIMEOUT_MILLISECONDS,
+    idle_in_transaction_milliseconds: int = IDLE_IN_TRANSACTION_MILLISECONDS,
 ) -> Connection:
     """Open a psycopg2 connection in UTC; the caller closes it. What the URL says of keepalives holds for our end.
 
@@ -89,7 +100,7 @@ def connect(
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(_SETTINGS, (statement_timeout_milliseconds,))
+            cursor.execute(_SETTINGS, (statement_timeout_milliseconds, idle_in_transaction_milliseconds))
         connection.autocommit = autocommit
     except BaseException:
         connection.close()
@@ -99,8 +110,8 @@ def connect(
 
 @contextmanager
 def transaction(url: str, application_name: str) -> Iterator[Connection]:
-    """Open a connection for one transaction: committed at the end, rolled back on an exception, always closed."""
-    connection = connect(url, application_name)
+    """Open a connection for one transaction of a command: committed at the end, rolled back on an exception."""
+    connection = connect(url, application_name, idle_in_transaction_milliseconds=PATIENT_MILLISECONDS)
     try:
         with connection:
             yield connection
@@ -109,13 +120,16 @@ def transaction(url: str, application_name: str) -> Iterator[Connection]:
 
 
 def billing_engine(
-    settings: Settings, application_name: str = "herotill", connections: int = 5
+    settings: Settings,
+    application_name: str = "herotill",
+    connections: int = 5,
+    idle_in_transaction_milliseconds: int = IDLE_IN_TRANSACTION_MILLISECONDS,
 ) -> sqlalchemy.Engine:
     """Return a SQLAlchemy engine on the books, for so many connections at once; the caller disposes of it."""
-    url = billing_url(settings)
+    url, idle = billing_url(settings), idle_in_transaction_milliseconds
     return sqlalchemy.create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: connect(url, application_name),
+        creator=lambda: connect(url, application_name, idle_in_transaction_milliseconds=idle),
         pool_pre_ping=True,
         pool_size=connections,
     )

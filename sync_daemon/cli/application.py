@@ -101,7 +101,9 @@ class Application:
         from sync_daemon import database  # noqa: PLC0415
 
         database.ensure_running(self.settings)
-        return database.billing_engine(self.settings)
+        return database.billing_engine(
+            self.settings, idle_in_transaction_milliseconds=database.PATIENT_MILLISECONDS
+        )
 
 
 pass_application = click.make_pass_decorator(Application)

@@ -30,6 +30,8 @@ LONGEST_WAIT_SECONDS = 60.0
 STEP_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 JOIN_SECONDS = 5.0
+SLOWEST_DELIVERY_MILLISECONDS = 600_000
+"""Its row stays locked meanwhile, and nobody waits for that."""
 
 
 class CourierLost(Exception):  # noqa: N818 - it says what happened
@@ -39,7 +41,12 @@ class CourierLost(Exception):  # noqa: N818 - it says what happened
 def run(settings: Settings, stop: threading.Event) -> None:
     """Deliver until `stop`. Raises CourierLost."""
     couriers_wanted = sum(sink.parallel for sink in settings.event_sinks)
-    engine = billing_engine(settings, "herotill events", connections=couriers_wanted + 1)
+    engine = billing_engine(
+        settings,
+        "herotill events",
+        connections=couriers_wanted + 1,
+        idle_in_transaction_milliseconds=SLOWEST_DELIVERY_MILLISECONDS,
+    )
     tongue = Tongue(settings.language, ZoneInfo(settings.time_zone))
     couriers = [
         Courier(engine, sink, tongue, stop) for sink in settings.event_sinks for _ in range(sink.parallel)

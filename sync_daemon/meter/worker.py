@@ -34,6 +34,8 @@ LOGINS_POLL_SECONDS = 0.05
 """While there are only logins, which nobody waits for: a transaction costs as much as a hundred of them."""
 BACKLOG_OCTETS = CHUNK_OCTETS // 2
 """With so much at once there is more: look again without a pause."""
+STANDING_STILL_MILLISECONDS = 20_000
+"""A meter that stands still with accounts locked (its machine is paused, or swaps) loses the locks, not its batch."""
 CAUGHT_UP_SECONDS = 5.0
 """How often it is written down that everything is applied (rule R32 counts silence up to there)."""
 NOTE_CAUGHT_UP = """
@@ -154,7 +156,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 def _meter_while_connected(settings: Settings, stop: threading.Event, away: Trouble) -> None:
-    connection = connect(radius_url(settings), "herotill meter")
+    connection = connect(
+        radius_url(settings), "herotill meter", idle_in_transaction_milliseconds=STANDING_STILL_MILLISECONDS
+    )
     try:
         if not _become_the_meter(connection, settings.node, stop):
             return

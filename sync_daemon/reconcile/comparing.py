@@ -15,8 +15,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
 
 from herotill.reconciling import Change, changed_fields
-from sync_daemon.database import are_apart, billing_url, connect, radius_url
-from sync_daemon.reconcile.carrying import carry
+from sync_daemon.database import PATIENT_MILLISECONDS, are_apart, billing_url, connect, radius_url
+from sync_daemon.reconcile.carrying import carry, carry_few
 from sync_daemon.reconcile.relations import BY_NAME, RELATIONS, SUMMED, Relation, Scope
 from sync_daemon.returning.carrying import Region
 from sync_daemon.returning.regions import join
@@ -101,10 +101,9 @@ def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
 
     Raises Refused where the two do not belong together (sync_daemon/returning/regions.py).
     """
-    timeout = STATEMENT_TIMEOUT_MILLISECONDS
-    books = connect(billing_url(settings), f"{who} books", statement_timeout_milliseconds=timeout)
+    books = _connect(billing_url(settings), f"{who} books")
     try:
-        radius = connect(radius_url(settings), who, statement_timeout_milliseconds=timeout)
+        radius = _connect(radius_url(settings), who)
     except BaseException:
         books.close()
         raise
@@ -118,6 +117,16 @@ def open_databases(settings: Settings, who: str = "herotill sync") -> Databases:
         books.close()
         radius.close()
         raise
+
+
+def _connect(url: str, who: str) -> Connection:
+    # One side waits, in a transaction, for as long as the other reads; whoever takes locks sets a limit (mending.py).
+    return connect(
+        url,
+        who,
+        statement_timeout_milliseconds=STATEMENT_TIMEOUT_MILLISECONDS,
+        idle_in_transaction_milliseconds=PATIENT_MILLISECONDS,
+    )
 
 
 def compare_all(databases: Databases) -> None:
@@ -168,10 +177,10 @@ def _compare(databases: Databases, relation: Relation, condition: str, values: M
     with databases.books.cursor() as books, databases.radius.cursor() as radius:
         radius.execute("DELETE FROM wanted" if "names" in values else "TRUNCATE wanted")
         query = f"{relation.as_rows(_wanted(databases, relation))} WHERE {condition}"
-        if relation.entered_in_radius:
+        if relation.entered_in_radius or (databases.is_one and "names" in values):
             radius.execute(f"INSERT INTO wanted {query}", values)
         else:
-            carry(books, books.mogrify(query, values), radius, "wanted")
+            (carry_few if "names" in values else carry)(books, books.mogrify(query, values), radius, "wanted")
         if "names" not in values:
             radius.execute("ANALYZE wanted")
         statement = _COMPARE.format(present=f"{relation.as_rows(relation.present)} WHERE {condition}")

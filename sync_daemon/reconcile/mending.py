@@ -44,6 +44,8 @@ _MEMBERS = """
     UNION SELECT username FROM radius.radusergroup WHERE groupname = ANY(%(groups)s) ORDER BY 1
 """
 _NOTIFY = "SELECT pg_notify(%s, %s)"
+# Who stands still with these locks (its machine is paused, or swaps) loses them: the meter waits, with the use of everybody.
+LOCKED_NO_LONGER_THAN = "SET LOCAL idle_in_transaction_session_timeout = '20s'"
 _TRANSACTION = "SELECT pg_current_xact_id()::text"
 
 
@@ -108,8 +110,9 @@ class Mending:
             databases.radius.commit()
             databases.books.commit()
         finally:
-            databases.radius.rollback()
-            databases.books.rollback()
+            for connection in (databases.radius, databases.books):
+                if not connection.closed:
+                    connection.rollback()
         return Mended(len(good), cut, refused)
 
     def _write(self, changes: Sequence[Change], scope: Scope) -> int:
@@ -145,8 +148,9 @@ def _lock(databases: Databases, scope: Scope, names: Sequence[str]) -> None:
     # In one database the connection that writes takes all locks: else it would wait for ours on the books.
     books = databases.radius if databases.is_one else databases.books
     for connection, locks in ((books, _LOCK_BOOKS), (databases.radius, _LOCK_RADIUS)):
-        if scope in locks:
-            with connection.cursor() as cursor:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCKED_NO_LONGER_THAN)
+            if scope in locks:
                 cursor.execute(locks[scope], (list(names),) if "%s" in locks[scope] else None)
 
 

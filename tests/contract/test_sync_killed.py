@@ -4,10 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from sync_daemon.reconcile import mending
+from sync_daemon.reconcile.comparing import open_databases
+from sync_daemon.reconcile.mending import Mending
+from sync_daemon.reconcile.relations import Scope
+from sync_daemon.settings import Settings
 from tests.conftest import RunHerotill
 from tests.contract.sync_setup import ask, by_hand, ok
 
@@ -69,3 +76,25 @@ def test_r30_killed_anywhere_the_next_run_finishes(
     ok(run_herotill("sync", "apply", "--yes", "--max-cut-off", "100%"))
     assert ok(run_herotill("sync", "plan", "--exit-code")) == ""
     assert ask(database_url, COUNTS) == [(0, ACCOUNTS - ACCOUNTS // 3)]
+
+
+def test_r30_who_stands_still_with_accounts_locked_loses_the_locks(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given somebody who mends and stands still in the middle of it, as in a machine that is paused
+    by_hand(database_url, BOOKS, RADIUS)
+    monkeypatch.setattr(
+        mending, "LOCKED_NO_LONGER_THAN", "SET LOCAL idle_in_transaction_session_timeout = '300ms'"
+    )
+    databases = open_databases(settings)
+    try:
+        monkeypatch.setattr(mending, "compare_names", lambda *_: time.sleep(2))
+        still = Mending(databases, "test", datetime.now(UTC))
+        # when it wakes, then what it had locked is anybody's, and it notices
+        with pytest.raises(psycopg2.OperationalError):
+            still.names(Scope.ACCOUNT, ["u0000002"])
+    finally:
+        databases.close()
+    assert ask(
+        database_url, "SELECT username FROM billing.account WHERE username = 'u0000002' FOR UPDATE NOWAIT"
+    )
