@@ -22,6 +22,7 @@ LOGIN = "auth"
 
 _quote = json.encoder.encode_basestring_ascii
 _CORRECTS = ',"corrects":true'
+_UNSIGNED = ',"unsigned":true'
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _read_json = json.JSONDecoder().raw_decode
 
@@ -51,6 +52,8 @@ class LoginRecord(NamedTuple):
     called_station_id: str
     corrects: bool = False
     """Takes back an accept of the same login: the password was wrong."""
+    is_unsigned: bool = False
+    """The request had no Message-Authenticator (CVE-2024-3596)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def encode_login(received_at_us: int, nas_address: str, login: LoginRecord) -> b
         f'{{"user":{_quote(login.username)},"ok":{"true" if login.is_accepted else "false"},'
         f'"reason":{_quote(login.reason)},"login":{_quote(login.login_id)},'
         f'"calling":{_quote(login.calling_station_id)},"called":{_quote(login.called_station_id)}'
-        f"{_CORRECTS if login.corrects else ''}}}"
+        f"{_CORRECTS if login.corrects else ''}{_UNSIGNED if login.is_unsigned else ''}}}"
     )
     return _line(f'["{LOGIN}",{received_at_us},{_quote(nas_address)},{body}]'.encode())
 

@@ -61,6 +61,8 @@ class AccessRequest(NamedTuple):
     """One round of a conversation (EAP, RFC 3579): only its end is a login."""
     is_decided: bool = False
     """Accepted in authorize, under `login_id`."""
+    is_unsigned: bool = False
+    """Without Message-Authenticator; where FreeRADIUS requires one, such a request does not come as far as this."""
 
 
 def first(pairs: Iterable[Sequence[str]], name: str) -> str:
@@ -89,6 +91,7 @@ def parse_access_request(pairs: Pairs) -> AccessRequest:
         found.get("Called-Station-Id", ""),
         "EAP-Message" in found,
         DECIDED[0] in found,
+        MESSAGE_AUTHENTICATOR[0] not in found,
     )
 
 

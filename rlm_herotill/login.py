@@ -62,6 +62,7 @@ class Login(NamedTuple):
     is_in_outage: bool = False
     is_accepted: bool = False
     is_made_to_wait: bool = False
+    is_unsigned: bool = False
 
 
 class Found(NamedTuple):
@@ -145,7 +146,7 @@ class LoginDesk:
         if not answer.accept.has_room_for(device, store.pending.others(access.username, device, now)):
             return None
         request = login_request(access)
-        login = Login(request, access.called_station_id, snapshot, True)
+        login = _login(access, request, snapshot, is_from_memory=True)
         if not self._record(login, True, Reason.ACCEPTED):
             return None
         if answer.accept.max_sessions is not None:
@@ -174,8 +175,8 @@ class LoginDesk:
         except Unavailable as error:
             self._complain(f"the database is away, the outage policy decides: {error}")
             remembered = self._store.remembered(request.username, now)
-            return Login(request, access.called_station_id, remembered, True, is_in_outage=True)
-        return Login(request, access.called_station_id, snapshot, is_from_memory)
+            return _login(access, request, remembered, is_from_memory=True)._replace(is_in_outage=True)
+        return _login(access, request, snapshot, is_from_memory=is_from_memory)
 
     def rejected(self, pairs: Pairs) -> Answer:
         """Say why FreeRADIUS refused, unless we refused ourselves and said so."""
@@ -291,6 +292,7 @@ class LoginDesk:
             request.calling_station_id,
             login.called_station_id,
             login.is_accepted,
+            login.is_unsigned,
         )
         try:
             self._journal.append(encode_login(time.time_ns() // 1000, request.nas_address, record))
@@ -334,11 +336,17 @@ def _reason_of_rejection(login: Login) -> Reason:
 def _accepted_before(access: AccessRequest) -> Login:
     """Return the login that authorize accepted: what it needs to be taken back is in the request still."""
     request = login_request(access)._replace(login_id=access.login_id)
-    return Login(request, access.called_station_id, None, True, is_accepted=True)
+    return _login(access, request, None, is_from_memory=True)._replace(is_accepted=True)
 
 
 def _stranger(access: AccessRequest) -> Login:
-    return Login(login_request(access), access.called_station_id, None, False)
+    return _login(access, login_request(access), None, is_from_memory=False)
+
+
+def _login(
+    access: AccessRequest, request: LoginRequest, snapshot: AccountSnapshot | None, *, is_from_memory: bool
+) -> Login:
+    return Login(request, access.called_station_id, snapshot, is_from_memory, is_unsigned=access.is_unsigned)
 
 
 def _now() -> datetime:

@@ -11,6 +11,9 @@ CREATE INDEX entitlement_idle ON radius.entitlement (entitlement_id)
 DROP INDEX radius.session_live_nas;
 CREATE INDEX session_live_nas ON radius.session (nas_address) WHERE stopped_at IS NULL AND nas_address IS NOT NULL;
 
+-- The request carried no Message-Authenticator: which routers must learn to send it before it can be required (CVE-2024-3596).
+ALTER TABLE radius.login_outcome ADD COLUMN unsigned boolean NOT NULL DEFAULT false;
+
 -- Everything one login is decided from, as rows: each a JSON array that says first what it is. Shape, and the order of rows of
 -- a kind, are herotill.snapshot's business; the columns of a grant and a session are GRANT_COLUMNS and SESSION_COLUMNS.
 -- Plain SQL with the rights of the caller, so that a prepared statement over it is planned as if this text stood there: half

@@ -31,7 +31,8 @@ SELECT_SESSIONS = """
     FROM radius.session WHERE nas_address <<= %(network)s::inet
 """
 SELECT_LOGINS = """
-    SELECT count(*), count(*) FILTER (WHERE accepted), max(occurred_at) FROM radius.login_outcome
+    SELECT count(*), count(*) FILTER (WHERE accepted), count(*) FILTER (WHERE unsigned), max(occurred_at)
+    FROM radius.login_outcome
     WHERE login_outcome_id > (SELECT coalesce(max(login_outcome_id), 0) - %(recent)s FROM radius.login_outcome)
       AND nas_address <<= %(network)s::inet
 """
@@ -75,6 +76,7 @@ class Evidence:
     output_octets: int
     logins: int = 0
     accepted: int = 0
+    unsigned: int = 0
     last_login_at: datetime | None = None
     answers: tuple[Answered, ...] = ()
 

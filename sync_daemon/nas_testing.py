@@ -70,8 +70,7 @@ def _signature(subject: Subject, seen: Evidence) -> Finding:
             topic, "whether FreeRADIUS requires it cannot be read", "run this as root where FreeRADIUS runs"
         )
     if not subject.requires_signature:
-        mend = "herotill freeradius install --require-message-authenticator, and see whether logins go on"
-        return advice(topic, "not required, so whether it is there is not seen (CVE-2024-3596)", mend)
+        return _signature_seen(topic, seen)
     if seen.logins:
         return good(topic, "there: requests without it are dropped, and its logins were answered")
     if seen.sessions:
@@ -82,6 +81,16 @@ def _signature(subject: Subject, seen: Evidence) -> Finding:
             topic, "probably missing: requests without it are dropped, and no login was ever seen", mend
         )
     return unknown(topic, "nothing was ever received from it", "log somebody in")
+
+
+def _signature_seen(topic: str, seen: Evidence) -> Finding:
+    if seen.unsigned:
+        found = f"missing in {seen.unsigned} of the last {seen.logins} logins: anybody on the way can forge answers"
+        return wrong(topic, f"{found} (CVE-2024-3596)", "upgrade the router, or switch it on there")
+    if seen.logins:
+        mend = "when `nas test` says so of every router: herotill freeradius install --require-message-authenticator"
+        return advice(topic, f"there, in all of the last {seen.logins} logins, but not required", mend)
+    return unknown(topic, "no login was ever received from it", "log somebody in")
 
 
 def _accounting(subject: Subject, seen: Evidence) -> Iterator[Finding]:

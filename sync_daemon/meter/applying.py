@@ -109,6 +109,7 @@ def _outcome(record: Record, received_at: datetime) -> LoginOutcome:
         body["calling"],
         body["called"],
         bool(body.get("corrects")),
+        bool(body.get("unsigned")),
     )
 
 

@@ -14,15 +14,27 @@ from sync_daemon.prepared import Prepared
 # In radpostauth the password column stays empty (rule R36).
 INSERT_OUTCOMES = Prepared(
     "insert_outcomes",
-    ("text[]", "timestamptz[]", "boolean[]", "text[]", "text[]", "inet[]", "text[]", "text[]", "text"),
+    (
+        "text[]",
+        "timestamptz[]",
+        "boolean[]",
+        "text[]",
+        "text[]",
+        "inet[]",
+        "text[]",
+        "text[]",
+        "boolean[]",
+        "text",
+    ),
     """
     WITH v AS MATERIALIZED (
-        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS v (
-            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, called_station_id)),
+        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS v (
+            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, called_station_id,
+            unsigned)),
     explained AS (
         INSERT INTO radius.login_outcome (
-            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, node)
-        SELECT username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, $9 FROM v)
+            username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, unsigned, node)
+        SELECT username, occurred_at, accepted, reason, login_id, nas_address, calling_station_id, unsigned, $10 FROM v)
     INSERT INTO radius.radpostauth (username, reply, calledstationid, callingstationid, authdate, class)
     SELECT username, CASE WHEN accepted THEN 'Access-Accept' ELSE 'Access-Reject' END, called_station_id,
            calling_station_id, occurred_at, login_id FROM v
@@ -69,6 +81,7 @@ class LoginOutcome:
     called_station_id: str
     corrects: bool = False
     """Takes back an accept of the same login: the password was wrong."""
+    is_unsigned: bool = False
 
 
 def write_outcomes(cursor: Cursor, outcomes: Sequence[LoginOutcome], node: str) -> None:
@@ -96,7 +109,7 @@ def _corrected(outcomes: Iterable[LoginOutcome]) -> tuple[list[LoginOutcome], li
 def _outcome_row(o: LoginOutcome) -> tuple[Any, ...]:
     return (
         o.username, o.occurred_at, o.accepted, o.reason, o.login_id, o.nas_address, o.calling_station_id,
-        o.called_station_id,
+        o.called_station_id, o.is_unsigned,
     )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from sync_daemon import database
 from sync_daemon.settings import Settings
+from tests.contract.coa_fake_nas import wait_until
 from tests.integration.freeradius import Freeradius
 from tests.integration.radclient import ask
+from tests.integration.workers import Workers
 
 SIGNED = "Message-Authenticator = 0x00"
 BAD_UTF8_NAME = 'User-Name = "b\\377b"'
@@ -41,15 +43,29 @@ def test_an_unsigned_access_request_is_not_answered(radius_server: Freeradius) -
         _ask_unsigned(radius_server.auth_port)
 
 
-def test_an_unsigned_access_request_is_answered_where_the_operator_allows_it(
-    tmp_path: Path, settings: Settings, nas_secret: str
+def test_r33_an_unsigned_access_request_is_answered_where_the_operator_allows_it_and_noted(
+    tmp_path: Path, settings: Settings, nas_secret: str, workers: Workers, database_url: str
 ) -> None:
     server = Freeradius(tmp_path / "freeradius", settings, nas_secret, require_message_authenticator=False)
     server.start()
     try:
         assert _ask_unsigned(server.auth_port)[0] == 3  # Access-Reject
+        signed = ask(
+            "auth",
+            server.auth_port,
+            ['User-Name = "somebody"', 'User-Password = "x"', SIGNED],
+            secret=nas_secret,
+        )
+        assert signed.code == "Access-Reject"
+        wait_until(lambda: _noted(database_url) == [("nobody", True), ("somebody", False)])
     finally:
         server.stop()
+
+
+def _noted(url: str) -> list[tuple[str, bool]]:
+    with database.transaction(url, "test") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT username, unsigned FROM radius.login_outcome ORDER BY username")
+        return cursor.fetchall()
 
 
 def test_a_stranger_is_not_answered_and_does_no_harm(radius_server: Freeradius, nas_secret: str) -> None:

@@ -48,6 +48,16 @@ def test_r33_what_was_never_seen_is_unknown_and_not_missing() -> None:
     assert "/radius add address=192.0.2.9" in findings["logins"].mend
 
 
+def test_r33_where_it_is_not_required_the_routers_that_do_not_sign_are_told_from_those_that_do() -> None:
+    unsigned = judged(replace(SOUND, unsigned=5), signed=False)["Message-Authenticator"]
+    assert unsigned.health is Health.WRONG
+    assert "5 of the last 12" in unsigned.sentence
+    signed = judged(SOUND, signed=False)["Message-Authenticator"]
+    assert signed.health is Health.ADVICE
+    assert "--require-message-authenticator" in signed.mend
+    assert judged(NOTHING, signed=False)["Message-Authenticator"].health is Health.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("nas_type", "line"),
     [

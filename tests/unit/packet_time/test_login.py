@@ -228,6 +228,14 @@ def test_an_ordinary_login_is_decided_in_authorize_and_a_wrong_password_takes_it
     assert ("corrects" in accepted, corrected["corrects"]) == (False, True)
 
 
+def test_r33_a_login_without_message_authenticator_is_noted() -> None:
+    for pairs, said in ((REQUEST, True), ((*REQUEST, ("Message-Authenticator", "0x00")), None)):
+        desk = Desk(student())
+        assert desk.log_in(pairs).accepted
+        (record,) = (body for _, _, _, body in desk.journal.records)
+        assert record.get("unsigned") is said
+
+
 def test_what_must_be_committed_or_refused_waits_until_the_password_was_right() -> None:
     for one in (student(grants=()), student(grants=(grant(),))):
         found = Desk(one).desk.authorize(REQUEST)

@@ -133,11 +133,15 @@ def test_a_line_holds_one_newline_whatever_the_values_hold() -> None:
     assert json.loads(encoded[9:])[3] == {"user": "a\nb\r\u2028c"}
 
 
-@given(st.lists(st.text(max_size=20), min_size=6, max_size=6), st.booleans(), st.booleans())
-def test_a_login_is_written_as_any_record_is(texts: list[str], ok: bool, corrects: bool) -> None:
+@given(st.lists(st.text(max_size=20), min_size=6, max_size=6), st.booleans(), st.booleans(), st.booleans())
+def test_a_login_is_written_as_any_record_is(
+    texts: list[str], ok: bool, corrects: bool, unsigned: bool
+) -> None:
     user, reason, login, calling, called, nas = texts
     body = {"user": user, "ok": ok, "reason": reason, "login": login, "calling": calling, "called": called}
     if corrects:
         body["corrects"] = True
-    record = LoginRecord(user, ok, reason, login, calling, called, corrects)
+    if unsigned:
+        body["unsigned"] = True
+    record = LoginRecord(user, ok, reason, login, calling, called, corrects, unsigned)
     assert encode_login(7, nas, record) == encode(LOGIN, 7, nas, body)
