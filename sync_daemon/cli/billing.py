@@ -56,6 +56,7 @@ SUMMARY = [
     Column("billed", lambda amounts: ", ".join(map(str, amounts)) or "nothing"),
 ]
 LINES = [Column("user"), Column("what"), Column("detail")]
+SHOWN_LINES = 100
 
 
 @click.group()
@@ -208,7 +209,9 @@ def _show(output: Output, report: "Report", record: dict[str, Any]) -> None:
     if output.format is Format.TABLE:
         output.record(record, SUMMARY)
         if lines:
-            output.rows(lines, LINES)
+            output.rows(lines[:SHOWN_LINES], LINES)
+        if len(lines) > SHOWN_LINES:
+            click.echo(f"… and {len(lines) - SHOWN_LINES} more (--json has all)", err=True)
     else:
         extra = [*SUMMARY, Column("lines")] if report.is_dry_run else SUMMARY
         output.record(record | {"lines": lines}, extra)
