@@ -1,6 +1,10 @@
 """`herotill freeradius`: our configuration into FreeRADIUS and out of it; a private instance."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +98,7 @@ def install(
     from sync_daemon.freeradius_install_probe import refuse_closed_path  # noqa: PLC0415
     from sync_daemon.freeradius_install_render import installed_entries  # noqa: PLC0415
 
-    values = _values(application, chosen, ("*", "::"), raddb)
+    values = _values(application, chosen, ("*", "::"), raddb, is_rehearsal=dry_run)
     installation = apply.Installation(raddb)
     plan = installation.plan(installed_entries(values))
     if not _is_agreed(plan, dry_run=dry_run, yes=yes):
@@ -160,7 +164,12 @@ def private(application: Application, /, directory: Path, threads: int, **chosen
 
 
 def _values(
-    application: Application, chosen: Chosen, everywhere: tuple[str, str], raddb: Path
+    application: Application,
+    chosen: Chosen,
+    everywhere: tuple[str, str],
+    raddb: Path,
+    *,
+    is_rehearsal: bool = False,
 ) -> "PacketTimeValues":
     from sync_daemon import freeradius_install_probe as probe  # noqa: PLC0415 - slow to import
 
@@ -170,11 +179,28 @@ def _values(
     values = probe.values_from_settings(
         application.settings, listening, require_message_authenticator=chosen["is_signed"]
     )
-    return replace(values, eap=_certificate(application, chosen, raddb))
+    directory = application.state_directory / "eap"
+    with _copied(directory) if is_rehearsal else nullcontext(directory) as place:
+        certificate = _certificate(place, chosen, raddb)
+    if certificate is not None and certificate.is_own:
+        from sync_daemon.eap_certificate import SERVER_NAME  # noqa: PLC0415 - slow to import
+
+        click.echo(TRUST_IT.format(authority=directory / "ca.pem", name=SERVER_NAME), err=True)
+    return replace(values, eap=certificate)
 
 
-def _certificate(application: Application, chosen: Chosen, raddb: Path) -> "ServerCertificate | None":
-    """Return what the tunnels of 802.1X show; None for an installation without."""
+@contextmanager
+def _copied(directory: Path) -> Iterator[Path]:
+    """A copy to make certificates in, away from where they would last."""
+    with tempfile.TemporaryDirectory() as somewhere:
+        copy = Path(somewhere) / directory.name
+        if directory.exists():
+            shutil.copytree(directory, copy)
+        yield copy
+
+
+def _certificate(directory: Path, chosen: Chosen, raddb: Path) -> "ServerCertificate | None":
+    """Return what the tunnels of 802.1X show, which is made in `directory`; None for an installation without."""
     from sync_daemon import eap_certificate  # noqa: PLC0415 - slow to import
     from sync_daemon.freeradius_install_render import EAP_LINK  # noqa: PLC0415
 
@@ -188,13 +214,7 @@ def _certificate(application: Application, chosen: Chosen, raddb: Path) -> "Serv
     # islink says no where raddb may not be read; that is refused further on.
     if not (os.path.islink(raddb / EAP_LINK) if chosen["has_eap"] is None else chosen["has_eap"]):  # noqa: PTH114
         return None
-    directory = application.state_directory / "eap"
-    found = eap_certificate.present_certificate(directory, raddb, datetime.now(UTC))
-    if found.is_own:
-        click.echo(
-            TRUST_IT.format(authority=directory / "ca.pem", name=eap_certificate.SERVER_NAME), err=True
-        )
-    return found
+    return eap_certificate.present_certificate(directory, raddb, datetime.now(UTC))
 
 
 def _listening(chosen: Chosen, everywhere: tuple[str, ...]) -> "Listening":

@@ -44,13 +44,16 @@ def _tree(directory: Path) -> dict[str, tuple[object, ...]]:
 
 
 def test_install_says_what_it_does_and_uninstall_restores_every_byte(
-    raddb: Path, run_herotill: RunHerotill
+    raddb: Path, run_herotill: RunHerotill, state: Path
 ) -> None:
     before = _tree(raddb)
     dry = run_herotill("freeradius", "install", "--raddb", str(raddb), "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert _tree(raddb) == before
 
+    rehearsed = run_herotill("freeradius", "install", "--raddb", str(raddb), "--dry-run", "--eap")
+    assert rehearsed.exit_code == 0, rehearsed.output
+    assert not (state / "eap").exists()
     done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes")
     assert done.exit_code == 0, done.output
     changed = {path for path, state in _tree(raddb).items() if before.get(path) != state}
