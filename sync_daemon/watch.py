@@ -43,6 +43,8 @@ QUIET_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 STEP_SECONDS = 0.2
 SHOWN_ROWS = 20
+LONGEST_THOUGHT_MILLISECONDS = 600_000
+"""A large file is thought about for long, in one transaction, and nobody waits for what that locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
         signal.signal(
             signal.SIGIO, signal.SIG_IGN
         )  # somebody opened a file just while we asked who has it open
-    engine = billing_engine(settings, "herotill watch", connections=1)
+    engine = billing_engine(
+        settings,
+        "herotill watch",
+        connections=1,
+        idle_in_transaction_milliseconds=LONGEST_THOUGHT_MILLISECONDS,
+    )
     folder = ImportFolder(settings, settings.import_directory, engine)
     trouble = Trouble(log, "the import folder waits and is tried again: %s")
     try:
