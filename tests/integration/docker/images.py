@@ -11,7 +11,9 @@ BUILD_SECONDS = 1500
 
 
 def debian_suite() -> str:
-    """Return the Debian of this machine where the project supports it, so that its packages are near; else Debian 12."""
+    """Return the Debian that HEROTILL_DOCKER_SUITE names; else that of this machine where we support it, else Debian 12."""
+    if chosen := os.environ.get("HEROTILL_DOCKER_SUITE"):
+        return chosen
     release = Path("/etc/os-release")
     text = release.read_text() if release.exists() else ""
     return "trixie" if "VERSION_CODENAME=trixie" in text else "bookworm"
