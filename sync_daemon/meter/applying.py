@@ -18,6 +18,7 @@ from herotill.sessions import Session
 from sync_daemon.meter.batch import Account, BoundReport, Changes, apply_reports, has_ended
 from sync_daemon.meter.denied import end_denied_sessions
 from sync_daemon.meter.journal_rows import LoginOutcome, move_position, quarantine, write_outcomes
+from sync_daemon.meter.late_gifts import review_late_gifts
 from sync_daemon.meter.reading import Chunk
 from sync_daemon.meter.replacing import replace_old_sessions
 from sync_daemon.meter.service_steps import services_before, tell_steps
@@ -120,13 +121,13 @@ def apply_chunk(connection: Connection, node: str, chunk: Chunk, contents: Conte
             raise JournalReadTwice(chunk.segment)
         touched = set(contents.user_names)
         restarts: dict[str, str] = {}
+        write_outcomes(cursor, contents.outcomes, node)
         for run in _runs(contents.steps):
             if isinstance(run, tuple):
                 touched.update(close_nas_sessions(cursor, *run))
                 restarts[run[0].nas_address] = run[0].event_at.isoformat()
             else:
                 touched.update(_apply_run(cursor, run))
-        write_outcomes(cursor, contents.outcomes, node)
         quarantine(cursor, node, chunk.segment, contents.rejected)
         _notify(cursor, node, chunk, sorted(touched), restarts)
 
@@ -158,6 +159,7 @@ def _apply_run(cursor: Cursor, reports: Sequence[BoundReport]) -> set[str]:
     write_changes(cursor, changes)
     replace_old_sessions(cursor, accounts, changes)
     end_denied_sessions(cursor, accounts, changes)
+    review_late_gifts(cursor, accounts, changes)
     stepped_at = tell_steps(cursor, accounts, changes, services)
     _cut_ended(cursor, accounts, changes, stepped_at)
     return set(changes.received_at)

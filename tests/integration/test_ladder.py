@@ -34,6 +34,44 @@ def rates(session: Session) -> tuple[int | None, int | None]:
     )
 
 
+def test_r16_who_was_let_in_slowly_just_before_a_purchase_is_told_of_it_though_the_start_is_metered_later(
+    radius_server: Freeradius, isp: Isp, settings: Settings
+) -> None:
+    isp.enrol("anna")
+    isp.offer("ten", POLICY, quota_octets=10 * GIB)
+    isp.sell("ten", "anna")
+    first = Workers(settings)
+    first.start()
+
+    async def story() -> None:
+        async with SimulatedNas(nas_settings(radius_server)) as nas:
+            isp.listen_for_coa_on(nas)
+            phone = accepted(await nas.login("anna", PASSWORD, device="phone")).session
+            await phone.use(output_octets=8 * GIB)
+            await phone.interim()
+            await until(lambda: rates(phone) == (2_000, 1_000))
+            # The meter is behind: it knows nothing of the laptop when more is bought, and told to whom it knows.
+            await asyncio.to_thread(first.stop)
+            laptop = accepted(await nas.login("anna", PASSWORD, device="laptop")).session
+            assert rates(laptop) == (2_000, 1_000)
+            isp.sell("ten", "anna", key="2")
+            told = Workers(settings, "live", "coa")
+            told.start()
+            try:
+                await until(lambda: rates(phone) == (20_000, 5_000))
+                assert rates(laptop) == (2_000, 1_000)
+            finally:
+                await asyncio.to_thread(told.stop)
+            last = Workers(settings)
+            last.start()
+            try:
+                await until(lambda: rates(laptop) == (20_000, 5_000))
+            finally:
+                await asyncio.to_thread(last.stop)
+
+    asyncio.run(story())
+
+
 def test_r16_the_ladder_is_climbed_and_left_while_online(
     radius_server: Freeradius, isp: Isp, workers: Workers
 ) -> None:
