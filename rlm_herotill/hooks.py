@@ -17,9 +17,10 @@ from herotill.dialect import use_dialects
 from herotill.journal import ACCOUNTING, encode
 from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first, last
 from rlm_herotill.journal import JournalWriter
-from rlm_herotill.login import Answer, LoginDesk
+from rlm_herotill.login import LoginDesk
 from rlm_herotill.settings import PacketTimeSettings, settings_from_config
 from rlm_herotill.store import SnapshotStore
+from rlm_herotill.under_way import Answer
 
 Result = int | tuple[int, tuple[Any, ...], tuple[Any, ...]] | tuple[int, dict[str, Any]]
 

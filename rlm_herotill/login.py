@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from herotill.class_token import ClassToken, sign_class
 from herotill.decision import (
@@ -47,41 +46,18 @@ from rlm_herotill.recent import Recent
 from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.standing import StandingAnswers, reply_pairs
 from rlm_herotill.store import SnapshotStore
+from rlm_herotill.under_way import (
+    Answer,
+    Found,
+    Login,
+    accepted_before,
+    login_under_way,
+    reason_of_rejection,
+    stranger,
+)
 
 MAX_STEPS = 8
 IN_FLIGHT_LIMIT = 25_000
-
-
-class Login(NamedTuple):
-    """A login between authorize and post_auth; `snapshot` is None for an unknown user."""
-
-    request: LoginRequest
-    called_station_id: str
-    snapshot: AccountSnapshot | None
-    is_from_memory: bool
-    is_in_outage: bool = False
-    is_accepted: bool = False
-    is_made_to_wait: bool = False
-    is_unsigned: bool = False
-
-
-class Found(NamedTuple):
-    """authorize's answer: the known good passwords, and what post-auth needs to find this login again.
-
-    `reply` is the Accept, where nothing is to be committed first; it holds if the password is right.
-    """
-
-    passwords: tuple[ReplyPair, ...]
-    request_pairs: tuple[ReplyPair, ...]
-    is_known: bool
-    reply: tuple[ReplyPair, ...] = ()
-
-
-class Answer(NamedTuple):
-    """post_auth's answer; None as `accepted` means it was given before."""
-
-    accepted: bool | None
-    reply: tuple[ReplyPair, ...]
 
 
 class LoginDesk:
@@ -130,7 +106,7 @@ class LoginDesk:
 
     def _make_wait(self, access: AccessRequest) -> Found:
         """Refuse whatever was typed, right or wrong: `rejected` says why."""
-        login = _stranger(access)._replace(is_made_to_wait=True)
+        login = stranger(access)._replace(is_made_to_wait=True)
         self._in_flight.put(login.request.login_id, login)
         return Found((), ((LOGIN_ID, ":=", login.request.login_id),), False)
 
@@ -146,7 +122,7 @@ class LoginDesk:
         if not answer.accept.has_room_for(device, store.pending.others(access.username, device, now)):
             return None
         request = login_request(access)
-        login = _login(access, request, snapshot, is_from_memory=True)
+        login = login_under_way(access, request, snapshot, is_from_memory=True)
         if not self._record(login, True, Reason.ACCEPTED):
             return None
         if answer.accept.max_sessions is not None:
@@ -175,31 +151,33 @@ class LoginDesk:
         except Unavailable as error:
             self._complain(f"the database is away, the outage policy decides: {error}")
             remembered = self._store.remembered(request.username, now)
-            return _login(access, request, remembered, is_from_memory=True)._replace(is_in_outage=True)
-        return _login(access, request, snapshot, is_from_memory=is_from_memory)
+            return login_under_way(access, request, remembered, is_from_memory=True)._replace(
+                is_in_outage=True
+            )
+        return login_under_way(access, request, snapshot, is_from_memory=is_from_memory)
 
     def rejected(self, pairs: Pairs) -> Answer:
         """Say why FreeRADIUS refused, unless we refused ourselves and said so."""
         access = parse_access_request(pairs)
         if access.login_id:
             is_accepted = access.is_decided
-            login = _accepted_before(access) if is_accepted else self._in_flight.pop(access.login_id)
+            login = accepted_before(access) if is_accepted else self._in_flight.pop(access.login_id)
             if login is None:
                 return Answer(None, ())
             if login.is_accepted:
                 self._store.pending.forget(login.request)
-            return self._refuse(login, _reason_of_rejection(login))
+            return self._refuse(login, reason_of_rejection(login))
         if access.is_one_of_many:
             # A tunnel that has refused has said why; one that never came about tells nothing of who asked.
             return Answer(None, ())
         # authorize failed before it knew the login.
-        return self._refuse(_stranger(access), Reason.UNAVAILABLE)
+        return self._refuse(stranger(access), Reason.UNAVAILABLE)
 
     def authenticated(self, pairs: Pairs) -> Answer:
         """Decide a login whose password was right."""
         login = self._in_flight.pop(last(pairs, LOGIN_ID))
         if login is None:
-            return self._refuse(_stranger(parse_access_request(pairs)), Reason.UNKNOWN_USER)
+            return self._refuse(stranger(parse_access_request(pairs)), Reason.UNKNOWN_USER)
         if login.snapshot is None:
             return self._admit_unknown(login)
         decision, snapshot = self._decide(login, login.snapshot)
@@ -216,7 +194,7 @@ class LoginDesk:
         """Let in whom nobody remembers: only where FreeRADIUS was told to accept without a password, in an outage."""
         if not (login.is_in_outage and self._settings.admits_unknown_in_outage):
             # Another module vouched for a name that is not ours.
-            return self._refuse(login, _reason_of_rejection(login))
+            return self._refuse(login, reason_of_rejection(login))
         reply = Reply(session_timeout_seconds=self._settings.outage_session_seconds)
         return self._accept(login, (), Accept(reply, Reason.OUTAGE))
 
@@ -323,30 +301,6 @@ def _was_used(snapshot: AccountSnapshot | None) -> bool:
     if snapshot is None:
         return False
     return snapshot.last_ended is not None or any(grant.first_used_at for grant in snapshot.grants)
-
-
-def _reason_of_rejection(login: Login) -> Reason:
-    if login.is_made_to_wait:
-        return Reason.TOO_MANY_FAILURES
-    if login.is_accepted or login.snapshot is not None:
-        return Reason.BAD_CREDENTIALS
-    return Reason.UNAVAILABLE if login.is_in_outage else Reason.UNKNOWN_USER
-
-
-def _accepted_before(access: AccessRequest) -> Login:
-    """Return the login that authorize accepted: what it needs to be taken back is in the request still."""
-    request = login_request(access)._replace(login_id=access.login_id)
-    return _login(access, request, None, is_from_memory=True)._replace(is_accepted=True)
-
-
-def _stranger(access: AccessRequest) -> Login:
-    return _login(access, login_request(access), None, is_from_memory=False)
-
-
-def _login(
-    access: AccessRequest, request: LoginRequest, snapshot: AccountSnapshot | None, *, is_from_memory: bool
-) -> Login:
-    return Login(request, access.called_station_id, snapshot, is_from_memory, is_unsigned=access.is_unsigned)
 
 
 def _now() -> datetime:

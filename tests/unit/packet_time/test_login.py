@@ -18,9 +18,10 @@ from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill import login
 from rlm_herotill.attributes import ACCEPT_UNSEEN, DECIDED, LOGIN_ID, SOURCE, Pairs
 from rlm_herotill.journal import JournalWriter
-from rlm_herotill.login import Answer, LoginDesk
+from rlm_herotill.login import LoginDesk
 from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.store import SnapshotStore
+from rlm_herotill.under_way import Answer
 from tests.unit.packet_time.fakes import FakeJournal, FakeStore, student
 from tests.unit.rules.build import at, begun, grant
 
