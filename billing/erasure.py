@@ -100,6 +100,21 @@ _FORGET = [
         WHERE customer_id = :customer_id
     """),
 ]
+# A RADIUS database apart from the books is told the names, because the books have them no more.
+_ORDER = text(f"""
+    {OWNED} INSERT INTO billing.erasure_order (region_id, names, ordered_at)
+    SELECT region_id, (SELECT jsonb_agg(to_jsonb(owned)) FROM owned), :now FROM billing.region
+    WHERE EXISTS (SELECT FROM owned)
+""")  # noqa: S608 - made of constants
+_NAMED = """
+    WITH owned AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:names AS jsonb))
+            AS named (account_id bigint, username text, since timestamptz, until timestamptz))
+"""
+_FORGET_WORDS_OF = text(f"""
+    {_NAMED} DELETE FROM radius.accounting_quarantine USING owned
+    WHERE strpos(record, '"User-Name",' || to_json(username)::text) > 0
+""")  # noqa: S608 - made of constants
 _DESCRIPTIONS = text(f"""
     {OWNED} SELECT transaction_id AS key, description FROM billing.ledger_transaction
     WHERE transaction_id IN (SELECT transaction_id FROM billing.ledger_posting WHERE customer_id = :customer_id)
@@ -158,8 +173,24 @@ def erase(session: Session, *, reference: str, now: datetime) -> Erasure:
     return Erasure(customer.account_number, cut, live)
 
 
+def forget_names(session: Session, names: str) -> None:
+    """Erase people from a RADIUS database that is not the books': `names` is that of a billing.erasure_order, as JSON.
+
+    The caller commits. Done twice it finds nothing the second time.
+    """
+    told = {"names": names}
+    session.execute(_TAKE_TIME)
+    for table in personal_tables(session):
+        if table.name in _DELETED and table.name.startswith("radius."):
+            session.execute(text(_delete(table, _NAMED)), told)
+        elif table.name.startswith("radius.") and "username" in table.columns:
+            session.execute(text(_rename(table, _NAMED)), told)
+    session.execute(_FORGET_WORDS_OF, told)
+
+
 def _forget(session: Session, whose: dict[str, int], now: datetime) -> None:
     session.execute(_TAKE_TIME)
+    session.execute(_ORDER, whose | {"now": now})
     tables = personal_tables(session)
     for table in tables:
         if table.name in _DELETED:
@@ -172,12 +203,12 @@ def _forget(session: Session, whose: dict[str, int], now: datetime) -> None:
         session.execute(statement, whose | {"now": now})
 
 
-def _delete(table: PersonalTable) -> str:
+def _delete(table: PersonalTable, owned: str = OWNED) -> str:
     # Made of names from the catalogue and of our own constants.
-    return f"{OWNED} DELETE FROM {table.name} AS item WHERE {table.condition}"  # noqa: S608
+    return f"{owned} DELETE FROM {table.name} AS item WHERE {table.condition}"  # noqa: S608
 
 
-def _rename(table: PersonalTable) -> str:
+def _rename(table: PersonalTable, owned: str = OWNED) -> str:
     changes = {"username": _PSEUDONYM}
     changes |= {name: blank for name, blank in _BLANKS.items() if name in table.columns}
     changes |= {
@@ -186,16 +217,16 @@ def _rename(table: PersonalTable) -> str:
         if key in table.columns
     }
     if table.name in DIVIDED:
-        return _move(table, changes)
+        return _move(table, changes, owned)
     told = ", ".join(f"{name} = {value}" for name, value in changes.items())
-    return f"{OWNED} UPDATE {table.name} AS item SET {told} FROM owned WHERE {table.is_owned}"  # noqa: S608
+    return f"{owned} UPDATE {table.name} AS item SET {told} FROM owned WHERE {table.is_owned}"  # noqa: S608
 
 
-def _move(table: PersonalTable, changes: Mapping[str, str]) -> str:
+def _move(table: PersonalTable, changes: Mapping[str, str], owned: str) -> str:
     # Under another name a row lies elsewhere where the table is divided by user name: it is taken out and put in again.
     values = ", ".join(changes.get(name, f"item.{name}") for name in table.columns)
     return f"""
-        {OWNED}, gone AS (
+        {owned}, gone AS (
             DELETE FROM {table.name} AS item USING owned WHERE {table.is_owned} RETURNING item.*, owned.account_id AS whose)
         INSERT INTO {table.name} ({", ".join(table.columns)})
         SELECT {values} FROM gone AS item JOIN owned ON owned.account_id = item.whose

@@ -36,6 +36,14 @@ CREATE TABLE radius.cut_order (
     caused_at    timestamptz NOT NULL
 );
 
+-- People the books have forgotten, by the user names they had: each RADIUS database forgets them too. Deleted when it has.
+CREATE TABLE billing.erasure_order (
+    erasure_order_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    region_id        smallint NOT NULL REFERENCES billing.region,
+    names            jsonb NOT NULL,                  -- billing/erasure.py
+    ordered_at       timestamptz NOT NULL
+);
+
 -- ---------------------------------------------------------------- at RADIUS: what the books do not know yet
 
 -- One row where the books are in another database.

@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 
 from sync_daemon.database import billing_url, connect, radius_url
 from sync_daemon.returning.carrying import CHANGES_AT_ONCE, carry
+from sync_daemon.returning.erasing import erase_forgotten
 from sync_daemon.returning.regions import join
 from sync_daemon.settings import Settings
 
@@ -36,6 +37,7 @@ def return_until(settings: Settings, stop: threading.Event) -> None:
             cursor.execute("LISTEN herotill_return")
         while not stop.is_set():
             if carry(books, radius, region) < CHANGES_AT_ONCE:
+                erase_forgotten(settings, books, region)
                 stop.wait(GATHER_SECONDS)
                 _wait(listening, stop)
 
