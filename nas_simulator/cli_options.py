@@ -66,6 +66,7 @@ def settings_of(
         retransmission=Retransmission(options["timeout"], options["attempts"]),
         dynamic_authorization=DynamicAuthorizationSettings(coa_port or 0, enabled=coa_port is not None),
         pace=pace,
+        signs_access_requests=not options["unsigned"],
         listener=listener,
     )
 
@@ -119,6 +120,11 @@ _SERVER_OPTIONS = (
         default=3,
         show_default=True,
         help="How often to ask in all.",
+    ),
+    click.option(
+        "--unsigned",
+        is_flag=True,
+        help="Leave Message-Authenticator out of Access-Requests, as old routers do (CVE-2024-3596).",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."),
 )

@@ -91,6 +91,7 @@ class Line:
     async def ask_for_access(self, credentials: Credentials, pairs: Pairs, delivery: Delivery) -> Answer:
         """Send an Access-Request; every retransmission is the same octets."""
         authenticator, secret = wire.new_authenticator(), self._settings.secret
+        signed = self._settings.signs_access_requests
         whole: Pairs = [
             ("User-Name", credentials.user_name),
             *credentials.pairs(secret, authenticator),
@@ -98,7 +99,7 @@ class Line:
             *pairs,
         ]
         return await self._access.ask(
-            lambda identifier: wire.access_request(identifier, secret, authenticator, whole),
+            lambda identifier: wire.access_request(identifier, secret, authenticator, whole, signed),
             self._settings.retransmission,
             delivery,
         )

@@ -55,7 +55,8 @@ class NasSettings:
     `source_address` lets one machine play several NASes (127.0.0.2, 127.0.0.3, ...); it is also where dynamic
     authorization listens. `clock` is what the NAS believes the time is. `pace` is how many session seconds pass in a
     real one: 0, and time passes only in `Session.use`; 1, and sessions live in real time, send their interims and time
-    out by themselves. `listener` is told of every request the NAS sent, as it is answered or given up.
+    out by themselves. `signs_access_requests` False leaves Message-Authenticator out, as routers did before
+    CVE-2024-3596. `listener` is told of every request the NAS sent, as it is answered or given up.
     """
 
     secret: bytes = field(repr=False)
@@ -72,6 +73,7 @@ class NasSettings:
     loss: Loss | None = None
     clock: Clock = utc_now
     pace: float = 0.0
+    signs_access_requests: bool = True
     require_message_authenticator: bool = False
     new_identifier_per_accounting_attempt: bool = False
     listener: Callable[[LogEntry], None] | None = None

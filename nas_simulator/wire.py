@@ -109,10 +109,13 @@ def hidden_password(password: str | bytes, secret: bytes, authenticator: bytes) 
     return hidden
 
 
-def access_request(identifier: int, secret: bytes, authenticator: bytes, pairs: Pairs) -> Request:
-    """Build an Access-Request whose first attribute is a Message-Authenticator."""
+def access_request(
+    identifier: int, secret: bytes, authenticator: bytes, pairs: Pairs, signed: bool = True
+) -> Request:
+    """Build an Access-Request whose first attribute, by default, is a Message-Authenticator."""
     packet = _pyrad.AuthPacket(id=identifier, secret=secret, authenticator=authenticator, dict=attributes())
-    packet.add_message_authenticator()
+    if signed:
+        packet.add_message_authenticator()
     return _request(packet, pairs)
 
 

@@ -22,9 +22,10 @@ CISCO = {
     "dynamic authorization": "aaa server radius dynamic-author\n client {server} server-key SECRET\n port {port}\n"
     " auth-type any",
 }
+ACCEL_PPP = {"signature": "blast-protection=1"}
 _OF_DIALECT = {
     "mikrotik": MIKROTIK, "mikrotik-ppp": MIKROTIK, "coovachilli": COOVACHILLI, "chillispot": COOVACHILLI,
-    "cisco": CISCO, "cisco-isg": CISCO,
+    "cisco": CISCO, "cisco-isg": CISCO, "accel-ppp": ACCEL_PPP,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What the database has seen of one NAS: its sessions, its logins, and what it answered. Reads only."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - psycopg2's class is lower case
@@ -13,6 +13,9 @@ RECENT_LOGINS = 200_000
 RECENT_REQUESTS = 500
 LONG_SESSION_SECONDS = 1_200
 """After two of RFC 2869's ten minutes an interim should have come."""
+SIGNED_FOR = timedelta(days=1)
+"""So long nothing unsigned may come, before a router that did not sign counts as one that does: it may sign for one of its
+services and not for another."""
 
 SELECT_NAS = """
     SELECT n.nasname, n.type, n.secret, coalesce(p.coa_port, 3799), host(p.coa_address), p.coa_secret,
@@ -31,10 +34,22 @@ SELECT_SESSIONS = """
     FROM radius.session WHERE nas_address <<= %(network)s::inet
 """
 SELECT_LOGINS = """
-    SELECT count(*), count(*) FILTER (WHERE accepted), count(*) FILTER (WHERE unsigned), max(occurred_at)
+    WITH recent AS (
+        SELECT accepted, unsigned, occurred_at FROM radius.login_outcome
+        WHERE login_outcome_id > (SELECT coalesce(max(login_outcome_id), 0) - %(recent)s FROM radius.login_outcome)
+          AND nas_address <<= %(network)s::inet)
+    SELECT count(*), count(*) FILTER (WHERE accepted), count(*) FILTER (WHERE unsigned),
+           count(*) FILTER (WHERE occurred_at > (SELECT max(occurred_at) FROM recent WHERE unsigned)),
+           max(occurred_at), max(occurred_at) FILTER (WHERE unsigned)
+    FROM recent
+"""
+SELECT_SIGNATURES = """
+    SELECT host(nas_address), count(*), count(*) FILTER (WHERE unsigned), max(occurred_at),
+           max(occurred_at) FILTER (WHERE unsigned)
     FROM radius.login_outcome
     WHERE login_outcome_id > (SELECT coalesce(max(login_outcome_id), 0) - %(recent)s FROM radius.login_outcome)
-      AND nas_address <<= %(network)s::inet
+      AND nas_address IS NOT NULL
+    GROUP BY nas_address ORDER BY 3 DESC, nas_address
 """
 SELECT_ANSWERS = """
     SELECT attempt.action, attempt.destination, attempt.profile, attempt.result, attempt.error_cause, count(*),
@@ -77,8 +92,31 @@ class Evidence:
     logins: int = 0
     accepted: int = 0
     unsigned: int = 0
+    signed_since: int = 0
     last_login_at: datetime | None = None
+    last_unsigned_at: datetime | None = None
     answers: tuple[Answered, ...] = ()
+
+    @property
+    def still_unsigned(self) -> bool:
+        """Whether it cannot be trusted to sign yet."""
+        return is_still_unsigned(self.last_login_at, self.last_unsigned_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """How many of the logins that an address asked for lately came without Message-Authenticator."""
+
+    address: str
+    logins: int
+    unsigned: int
+    last_login_at: datetime
+    last_unsigned_at: datetime | None
+
+    @property
+    def still_unsigned(self) -> bool:
+        """Whether it cannot be trusted to sign yet."""
+        return is_still_unsigned(self.last_login_at, self.last_unsigned_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +135,13 @@ class EnteredNas:
     def __repr__(self) -> str:
         """Name it without its secret."""
         return f"EnteredNas({self.name!r}, {self.address!r})"
+
+
+def is_still_unsigned(last_login_at: datetime | None, last_unsigned_at: datetime | None) -> bool:
+    """Whether somebody who sent unsigned requests may still do so; without any of later, nothing says otherwise."""
+    if last_unsigned_at is None:
+        return False
+    return last_login_at is None or last_login_at - last_unsigned_at < SIGNED_FOR
 
 
 def find_nas(cursor: Cursor, name: str) -> EnteredNas:
@@ -123,6 +168,12 @@ def read_evidence(cursor: Cursor, nas: EnteredNas) -> Evidence:
     cursor.execute(SELECT_ANSWERS, wanted | {"recent": RECENT_REQUESTS})
     answers = tuple(Answered(*row) for row in cursor.fetchall())
     return Evidence(*(*sessions, *logins, answers))
+
+
+def read_signatures(cursor: Cursor) -> tuple[Signatures, ...]:
+    """Return of every address how it signed lately, those who did not most first."""
+    cursor.execute(SELECT_SIGNATURES, {"recent": RECENT_LOGINS})
+    return tuple(Signatures(*row) for row in cursor.fetchall())
 
 
 def _only_row(cursor: Cursor, statement: str, values: dict[str, Any]) -> tuple[Any, ...]:

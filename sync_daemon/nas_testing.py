@@ -70,7 +70,7 @@ def _signature(subject: Subject, seen: Evidence) -> Finding:
             topic, "whether FreeRADIUS requires it cannot be read", "run this as root where FreeRADIUS runs"
         )
     if not subject.requires_signature:
-        return _signature_seen(topic, seen)
+        return _signature_seen(topic, subject, seen)
     if seen.logins:
         return good(topic, "there: requests without it are dropped, and its logins were answered")
     if seen.sessions:
@@ -83,14 +83,31 @@ def _signature(subject: Subject, seen: Evidence) -> Finding:
     return unknown(topic, "nothing was ever received from it", "log somebody in")
 
 
-def _signature_seen(topic: str, seen: Evidence) -> Finding:
+def _signature_seen(topic: str, subject: Subject, seen: Evidence) -> Finding:
+    if not seen.logins:
+        return unknown(topic, "no login was received from it lately", "log somebody in")
+    if seen.still_unsigned:
+        return _signature_missing(topic, subject, seen)
     if seen.unsigned:
-        found = f"missing in {seen.unsigned} of the last {seen.logins} logins: anybody on the way can forge answers"
-        return wrong(topic, f"{found} (CVE-2024-3596)", "upgrade the router, or switch it on there")
-    if seen.logins:
-        mend = "when `nas test` says so of every router: herotill freeradius install --require-message-authenticator"
-        return advice(topic, f"there, in all of the last {seen.logins} logins, but not required", mend)
-    return unknown(topic, "no login was ever received from it", "log somebody in")
+        return advice(
+            topic,
+            f"there, in the last {seen.signed_since} logins, but missing in {seen.unsigned} a day or more before",
+            "nothing, where you have switched it on since; else find out which of its services does not sign",
+        )
+    return good(
+        topic,
+        f"there, in all of the last {seen.logins} logins; it can be required when every router sends it (herotill doctor): "
+        "herotill freeradius install --require-message-authenticator",
+    )
+
+
+def _signature_missing(topic: str, subject: Subject, seen: Evidence) -> Finding:
+    found = f"missing in {seen.unsigned} of the last {seen.logins} logins"
+    mend = f"upgrade the router, or switch it on there\n{subject.commands('signature')}"
+    if seen.signed_since:
+        found += f", in none of the last {seen.signed_since}"
+        mend += "\ndone since? then look again a day later"
+    return wrong(topic, f"{found}: anybody on the way can forge answers (CVE-2024-3596)", mend)
 
 
 def _accounting(subject: Subject, seen: Evidence) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Examines an installation and says how to mend what it finds. Looks only; changes nothing.
 
 One module for each thing looked at: `machine`, `postgresql`, `pooling`, `freeradius` (what its files say is judged in
-`radiusd_conf`).
+`radiusd_conf`), `signatures`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +18,8 @@ from sync_daemon.doctor.machine import (
 )
 from sync_daemon.doctor.pooling import look_for_poolers
 from sync_daemon.doctor.postgresql import look_at_databases
+from sync_daemon.doctor.signatures import TOPIC as UNSIGNED_ROUTERS
+from sync_daemon.doctor.signatures import look_at_signatures
 from sync_daemon.settings import Settings
 
 __all__ = ["Finding", "Health", "examine", "is_anything_wrong"]
@@ -30,6 +32,7 @@ def examine(settings: Settings, raddb: Path) -> tuple[Finding, ...]:
         "database": lambda: look_at_databases(settings),
         "notifications": lambda: look_for_poolers(settings),
         "FreeRADIUS": lambda: look_at_freeradius(settings, raddb),
+        UNSIGNED_ROUTERS: lambda: look_at_signatures(settings, raddb),
         "journal": lambda: look_at_journal(settings.journal_directory, raddb),
         "PostgreSQL: space": lambda: look_at_state(settings),
         "clock": look_at_clock,

@@ -84,7 +84,7 @@ def judge_blast_radius(
         yield wrong(
             topic,
             "Access-Requests without it are answered, so answers can be forged (CVE-2024-3596)",
-            "herotill freeradius install --require-message-authenticator, after every router sends it: herotill nas test",
+            "herotill freeradius install --require-message-authenticator, when every router sends it: see unsigned routers",
         )
     if radiusd_conf is not None:
         yield from _judge_security(parse_items(radiusd_conf), version)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sync_daemon.doctor.freeradius import requires_message_authenticator
 from sync_daemon.eap_certificate import SHOWN_CERTIFICATE, SHOWN_KEY, own_certificate
 from sync_daemon.freeradius_install_apply import check_with_freeradius
 from sync_daemon.freeradius_install_probe import freeradius_version, refuse_unsupported
@@ -69,6 +70,17 @@ def test_install_says_what_it_does_and_uninstall_restores_every_byte(
     assert undone.exit_code == 0, undone.output
     assert _tree(raddb) == before
     assert run_herotill("freeradius", "uninstall", "--raddb", str(raddb), "--yes").exit_code == 1
+
+
+def test_unsigned_requests_are_dropped_unless_allowed_and_can_be_required_again(
+    raddb: Path, run_herotill: RunHerotill
+) -> None:
+    said = []
+    for options in ((), ("--allow-unsigned",), ("--require-message-authenticator",)):
+        done = run_herotill("freeradius", "install", "--raddb", str(raddb), "--yes", *options)
+        assert done.exit_code == 0, done.output
+        said.append(requires_message_authenticator(raddb))
+    assert said == [True, False, True]
 
 
 def test_secrets_are_not_for_everybody(raddb: Path, run_herotill: RunHerotill) -> None:

@@ -1,9 +1,11 @@
 """What the examination makes of what it sees; nothing of the machine is asked."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from herotill.nas import NasDirectory
 from sync_daemon.doctor.findings import Finding, Health, is_anything_wrong, wrong
 from sync_daemon.doctor.machine import file_system_of, judge_space, judge_unit
 from sync_daemon.doctor.radiusd_conf import (
@@ -13,7 +15,11 @@ from sync_daemon.doctor.radiusd_conf import (
     judge_speed,
     parse_items,
 )
+from sync_daemon.doctor.signatures import judge_signatures
+from sync_daemon.nas_evidence import Signatures
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NASES = NasDirectory([("10.0.0.0/24", "tower", "mikrotik", "hidden-secret")])
 CONF = """
 max_requests = {max_requests}  # as advised
 security {{
@@ -129,3 +135,23 @@ def test_a_unit_runs_and_starts_with_the_machine(active: str, enabled: str, heal
 
 def test_every_wrong_finding_fails_the_examination() -> None:
     assert is_anything_wrong([wrong("a", "b", "c")])
+
+
+def signed(address: str, unsigned: int = 0, hours_ago: int = 0) -> Signatures:
+    return Signatures(address, 20, unsigned, NOW, NOW - timedelta(hours=hours_ago) if unsigned else None)
+
+
+def test_r33_the_routers_that_do_not_sign_are_named_before_signatures_are_required() -> None:
+    seen = (signed("10.0.0.1", 7), signed("192.0.2.1", 3), signed("10.0.0.2"))
+    finding = judge_signatures(seen, NASES)
+    assert finding.health is Health.WRONG
+    assert finding.sentence.endswith("ask tower (10.0.0.1), 7 of 20 logins; 192.0.2.1, 3 of 20 logins")
+    assert "nas test" in finding.mend
+    many = judge_signatures([signed(f"10.0.0.{number}", 1) for number in range(1, 13)], NASES)
+    assert many.sentence.endswith("tower (10.0.0.10), 1 of 20 logins; and 2 others")
+
+
+def test_r33_who_has_signed_for_a_day_is_not_named_and_who_was_not_heard_is_not_praised() -> None:
+    assert judge_signatures((signed("10.0.0.1", 7, hours_ago=24),), NASES).health is Health.GOOD
+    assert judge_signatures((signed("10.0.0.1", 7, hours_ago=23),), NASES).health is Health.WRONG
+    assert judge_signatures((), NASES).health is Health.UNKNOWN

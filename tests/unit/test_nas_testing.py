@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sync_daemon.doctor.findings import Finding, Health
-from sync_daemon.nas_commands import CISCO, COOVACHILLI, MIKROTIK
+from sync_daemon.nas_commands import ACCEL_PPP, CISCO, COOVACHILLI, MIKROTIK
 from sync_daemon.nas_evidence import Answered, EnteredNas, Evidence
 from sync_daemon.nas_testing import Subject, is_in_order, judge_nas
 
@@ -24,6 +24,7 @@ SOUND = Evidence(
         Answered("coa", "10.0.0.1:3799", "user", "nak", 503, 1, NOW),
     ),
 )  # fmt: skip
+UNSIGNED = replace(SOUND, unsigned=5, last_unsigned_at=NOW)
 
 
 def judged(seen: Evidence, nas_type: str = "mikrotik", signed: bool | None = True) -> dict[str, Finding]:
@@ -49,13 +50,33 @@ def test_r33_what_was_never_seen_is_unknown_and_not_missing() -> None:
 
 
 def test_r33_where_it_is_not_required_the_routers_that_do_not_sign_are_told_from_those_that_do() -> None:
-    unsigned = judged(replace(SOUND, unsigned=5), signed=False)["Message-Authenticator"]
+    unsigned = judged(UNSIGNED, signed=False)["Message-Authenticator"]
     assert unsigned.health is Health.WRONG
     assert "5 of the last 12" in unsigned.sentence
+    assert "docs/nas, MikroTik" in unsigned.mend
     signed = judged(SOUND, signed=False)["Message-Authenticator"]
-    assert signed.health is Health.ADVICE
-    assert "--require-message-authenticator" in signed.mend
+    assert signed.health is Health.GOOD
+    assert "--require-message-authenticator" in signed.sentence
     assert judged(NOTHING, signed=False)["Message-Authenticator"].health is Health.UNKNOWN
+
+
+def test_r33_whoever_did_not_sign_is_believed_after_a_day_of_signed_logins() -> None:
+    findings = {}
+    for hours in (0, 1, 23, 24, 240):
+        seen = replace(UNSIGNED, signed_since=int(hours > 0), last_unsigned_at=NOW - timedelta(hours=hours))
+        findings[hours] = judged(seen, signed=False)["Message-Authenticator"]
+    assert [finding.health.value for finding in findings.values()] == 3 * ["wrong"] + 2 * ["advice"]
+    assert "in none of the last 1" in findings[1].sentence
+    assert "a day later" in findings[1].mend
+    assert "in none" not in findings[0].sentence
+
+
+def test_r33_the_command_that_switches_signing_on_is_printed_where_the_make_has_one() -> None:
+    assert "blast-protection=1" in judged(UNSIGNED, "accel-ppp", signed=False)["Message-Authenticator"].mend
+
+
+def test_r33_what_is_required_is_judged_by_who_is_answered_whatever_came_before() -> None:
+    assert judged(UNSIGNED, signed=True)["Message-Authenticator"].health is Health.GOOD
 
 
 @pytest.mark.parametrize(
@@ -126,7 +147,7 @@ def test_r33_directions_that_cannot_be_right_are_said() -> None:
 
 @pytest.mark.parametrize(
     ("signed", "logins", "health"),
-    [(True, 5, Health.GOOD), (True, 0, Health.WRONG), (False, 5, Health.ADVICE), (None, 5, Health.UNKNOWN)],
+    [(True, 5, Health.GOOD), (True, 0, Health.WRONG), (False, 5, Health.GOOD), (None, 5, Health.UNKNOWN)],
 )
 def test_r33_message_authenticator_is_told_by_who_is_answered(
     signed: bool | None, logins: int, health: Health
@@ -135,7 +156,8 @@ def test_r33_message_authenticator_is_told_by_who_is_answered(
 
 
 @pytest.mark.parametrize(
-    ("page", "commands"), [("mikrotik", MIKROTIK), ("coovachilli", COOVACHILLI), ("cisco", CISCO)]
+    ("page", "commands"),
+    [("mikrotik", MIKROTIK), ("coovachilli", COOVACHILLI), ("cisco", CISCO), ("accel-ppp", ACCEL_PPP)],
 )
 def test_every_printed_command_stands_on_its_makes_page(page: str, commands: dict[str, str]) -> None:
     text = (Path(__file__).resolve().parents[2] / f"docs/nas/{page}.md").read_text()

@@ -12,17 +12,23 @@ from click.testing import CliRunner, Result
 
 from nas_simulator import cli, wire
 from nas_simulator.cli_options import read_size_octets
+from nas_simulator.wire import Received
 from tests.unit.nas_simulator.responder import Reply, accept, responding
 
 
 @contextmanager
-def server_in_another_thread(reply: Reply) -> Iterator[tuple[int, int]]:
-    """The command has its own event loop, so the server needs one too."""
+def server_in_another_thread(reply: Reply, heard: list[Received] | None = None) -> Iterator[tuple[int, int]]:
+    """The command has its own event loop, so the server needs one too; what it hears is added to `heard`."""
     ready, done = threading.Event(), threading.Event()
     ports: list[int] = []
 
+    def answer(request: Received) -> Reply:
+        if heard is not None:
+            heard.append(request)
+        return reply
+
     async def serve() -> None:
-        async with responding(lambda _: reply) as server:
+        async with responding(answer) as server:
             ports.extend((server.authentication_port, server.accounting_port))
             ready.set()
             await asyncio.to_thread(done.wait)
@@ -63,6 +69,14 @@ def test_a_reject_is_exit_status_1_with_its_reason(tmp_path: Path) -> None:
         told = invoke(tmp_path, ports, "login", "student-1", "--json")
     assert told.exit_code == 1
     assert json.loads(told.output)["reason"] == "used up"
+
+
+def test_login_is_signed_unless_told_otherwise(tmp_path: Path) -> None:
+    heard: list[Received] = []
+    with server_in_another_thread((wire.ACCESS_ACCEPT, []), heard) as ports:
+        for options in ((), ("--unsigned",)):
+            assert invoke(tmp_path, ports, "login", "student-1", *options).exit_code == 0
+    assert [request.has_message_authenticator for request in heard] == [True, False]
 
 
 def test_run_uses_what_it_was_told_and_stops(tmp_path: Path) -> None:

@@ -61,6 +61,18 @@ def test_an_access_request_is_signed_first_and_says_who_asks() -> None:
     run(test())
 
 
+def test_a_nas_of_old_does_not_sign_its_access_requests() -> None:
+    async def test() -> None:
+        async with (
+            responding(accept()) as server,
+            SimulatedNas(server.settings(signs_access_requests=False)) as nas,
+        ):
+            await logged_in(nas)
+            assert not server.access[0].has_message_authenticator
+
+    run(test())
+
+
 def test_pap_hides_the_password_as_rfc_2865_says() -> None:
     hidden = wire.hidden_password(
         "arctangent", b"xyzzy5461", bytes.fromhex("0f403f9473978057bd83d5cb98f4227a")
