@@ -17,6 +17,7 @@ from tests.integration.radclient import ask
 from tests.integration.workers import Workers
 
 OPEN_SESSIONS = "SELECT 1 FROM radius.session WHERE stopped_at IS NULL"
+ENDED_SESSIONS = "SELECT count(*) FROM radius.session WHERE stopped_at IS NOT NULL"
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_meter_that_dies_at_any_moment_loses_and_doubles_nothing(
             last = Workers(settings, "meter")
             last.start()
             counted = nas.totals()["anna"]
-            await until(lambda: not isp.ask(OPEN_SESSIONS))
+            await until(lambda: isp.ask(ENDED_SESSIONS) == [(len(sessions),)])
             last.stop()
             told = isp.explain("anna")
             assert (told.input_octets, told.output_octets) == (counted.input_octets, counted.output_octets)

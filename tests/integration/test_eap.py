@@ -14,6 +14,7 @@ from herotill.journal import LOGIN, Record, decode_lines
 from herotill.snapshot import AccountKind
 from sync_daemon.eap_certificate import own_certificate
 from sync_daemon.settings import Settings
+from tests.contract.coa_fake_nas import wait_until
 from tests.integration.conftest import NAS_SECRET
 from tests.integration.freeradius import Freeradius
 from tests.integration.isp import GIB, PASSWORD, Isp
@@ -201,8 +202,10 @@ def test_r13_who_has_expired_is_refused_and_the_time_left_is_told(
     with isp.radius() as cursor:
         cursor.execute("UPDATE radius.entitlement SET expires_at = now() WHERE username = 'student-3'")
         cursor.execute("""SELECT pg_notify('herotill_account', '["student-3"]')""")
-    assert not supplicant.connect(method, "student-3").is_accepted
-    assert _journalled(supplicant) == [("student-3", True, "accepted"), ("student-3", False, "expired")]
+    # What was edited by hand is heard of a moment later.
+    wait_until(lambda: not supplicant.connect(method, "student-3").is_accepted)
+    told = _journalled(supplicant)
+    assert (told[0], told[-1]) == (("student-3", True, "accepted"), ("student-3", False, "expired"))
 
 
 def test_r6_only_the_devices_of_an_account_come_through_the_tunnel(supplicant: Supplicant, isp: Isp) -> None:
