@@ -43,9 +43,8 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _message_authenticator = click.option(
     "--require-message-authenticator/--allow-unsigned",
     "is_signed",
-    default=True,
-    show_default=True,
-    help="Drop Access-Requests without Message-Authenticator (CVE-2024-3596).",
+    default=None,
+    help="Drop Access-Requests without Message-Authenticator (CVE-2024-3596); default as installed, else drop.",
 )
 _eap = click.option(
     "--eap/--no-eap",
@@ -67,7 +66,7 @@ class Chosen(TypedDict):
     addresses: tuple[str, ...]
     auth_port: int
     acct_port: int
-    is_signed: bool
+    is_signed: bool | None
     has_eap: bool | None
     eap_certificate: Path | None
     eap_key: Path | None
@@ -177,7 +176,7 @@ def _values(
     probe.refuse_unsupported(probe.freeradius_version())
     probe.refuse_other_python()
     values = probe.values_from_settings(
-        application.settings, listening, require_message_authenticator=chosen["is_signed"]
+        application.settings, listening, require_message_authenticator=_is_signed(chosen, raddb)
     )
     directory = application.state_directory / "eap"
     with _copied(directory) if is_rehearsal else nullcontext(directory) as place:
@@ -187,6 +186,15 @@ def _values(
 
         click.echo(TRUST_IT.format(authority=directory / "ca.pem", name=SERVER_NAME), err=True)
     return replace(values, eap=certificate)
+
+
+def _is_signed(chosen: Chosen, raddb: Path) -> bool:
+    """Whether unsigned requests are to be dropped: an upgrade does not silence routers that were allowed not to sign."""
+    from sync_daemon.doctor.freeradius import requires_message_authenticator  # noqa: PLC0415 - slow to import
+
+    if chosen["is_signed"] is not None:
+        return chosen["is_signed"]
+    return requires_message_authenticator(raddb) is not False
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from tests.contract.billing.money import enter_customer
 from tests.contract.two_databases import MAC, Isp, OpenIsp, ask
 
 TABLES = """
-    SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables WHERE schemaname IN ('billing', 'radius') ORDER BY 1
+    SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
+    WHERE schemaname IN ('billing', 'radius') ORDER BY 1
 """
 USE = "SELECT sum(input_octets + output_octets)::bigint FROM radius.usage_interval"
 MIB = 1 << 20
