@@ -1,6 +1,11 @@
-"""What the Docker tests share: a daemon, images, an installation. They skip, saying why, where Docker cannot be."""
+"""What the Docker tests share: a daemon, images, an installation. They skip, saying why, where Docker cannot be.
+
+The installation ends with the last of these tests: containers that nobody uses would slow down the tests that come after.
+"""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from docker.client import DockerClient
@@ -11,6 +16,8 @@ from tests.integration.docker.site import Site
 
 Measured = Callable[[str, object], None]
 TAG = "test"
+HERE = Path(__file__).parent
+_LIVING = ExitStack()
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +47,18 @@ def images(host: str) -> tuple[float, str]:
 @pytest.fixture(scope="session")
 def shared_site(client: DockerClient, images: object) -> Iterator[Site]:
     """An installation that most tests harm and heal."""
-    yield from _opened(client)
+    made = Site(client, TAG)
+    _LIVING.callback(made.close)
+    made.open()
+    yield made
+    _LIVING.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Close what the tests share when this was the last of them in its process."""
+    if nextitem is None or HERE not in nextitem.path.parents:
+        _LIVING.close()
 
 
 @pytest.fixture
@@ -53,10 +71,6 @@ def site(shared_site: Site) -> Iterator[Site]:
 @pytest.fixture
 def own_site(client: DockerClient, images: object) -> Iterator[Site]:
     """An installation for one test."""
-    yield from _opened(client)
-
-
-def _opened(client: DockerClient) -> Iterator[Site]:
     made = Site(client, TAG)
     try:
         made.open()

@@ -27,6 +27,7 @@ CHECKS = {
     "herotill-postgres": ["pg_isready", "-q", "-h", "127.0.0.1"],
 }
 """The images' own health checks, to be asked more often than an operator would."""
+HOW_OFTEN = {"interval": 2 * SECOND, "timeout": 10 * SECOND, "retries": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Ground:
             recipe.command,
             entrypoint=recipe.entrypoint,
             environment=dict(recipe.environment),
-            healthcheck={"test": ["CMD", *CHECKS[recipe.image]], "interval": SECOND, "timeout": 10 * SECOND, "retries": 3},
+            healthcheck={"test": ["CMD", *CHECKS[recipe.image]], **HOW_OFTEN},
             hostname=name,
             labels=self._labels,
             name=f"{self.name}-{name}",
