@@ -105,6 +105,16 @@ class Region(Base):
     returned_until: Mapped[datetime | None]
 
 
+class ErasureOrder(Base):
+    """Names a region's RADIUS database has still to forget (billing/erasure.py, rule R36)."""
+
+    __tablename__ = "erasure_order"
+    erasure_order_id: Mapped[int] = _key()
+    region_id: Mapped[int] = mapped_column(SmallInteger, ForeignKey("billing.region.region_id"))
+    names: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    ordered_at: Mapped[datetime]
+
+
 class Customer(Base):
     """A person or company in the books."""
 
