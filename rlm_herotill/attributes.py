@@ -21,10 +21,11 @@ SOURCE = "Tmp-String-0"
 """Where unlang puts the packet's source address; see sites-available/herotill."""
 SECTION = "Tmp-String-1"
 """Where unlang says from which section it calls, where one hook serves several."""
-DECIDED: ReplyPair = ("Tmp-String-3", ":=", "decided")
-"""Tells unlang that post-auth need not ask again."""
 LOGIN_ID = "Tmp-String-2"
-"""Where authorize leaves the login id for post-auth."""
+"""Where authorize leaves the login id for post-auth: in the control list, because for each pair returned FreeRADIUS
+copies the list it goes to, and that of the request is long. unlang moves it to the request where a hook asks for it."""
+DECIDED = "Tmp-String-3"
+"""The same of a login that authorize has accepted, which post-auth need not ask about again."""
 
 MESSAGE_AUTHENTICATOR: ReplyPair = ("Message-Authenticator", ":=", "0x00")
 """First in every Access reply (CVE-2024-3596); FreeRADIUS fills in the value."""
@@ -85,12 +86,12 @@ def parse_access_request(pairs: Pairs) -> AccessRequest:
     return AccessRequest(
         found.get(SOURCE, ""),
         found.get(SECTION, ""),
-        found.get(LOGIN_ID, ""),
+        found.get(LOGIN_ID) or found.get(DECIDED, ""),
         found.get("User-Name", ""),
         found.get("Calling-Station-Id", ""),
         found.get("Called-Station-Id", ""),
         "EAP-Message" in found,
-        DECIDED[0] in found,
+        DECIDED in found,
         MESSAGE_AUTHENTICATOR[0] not in found,
     )
 

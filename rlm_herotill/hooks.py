@@ -74,8 +74,11 @@ def _authorize(node: _Node, pairs: Pairs) -> Result:
         return radiusd.RLM_MODULE_OK  # a health check: that we are asked and answer is what it wants to know
     found = node.desk.authorize(pairs)
     # Message-Authenticator is in the reply already, first: sites-available/herotill puts it there.
-    lists = {"config": found.passwords, "request": found.request_pairs, "reply": found.reply}
-    return (radiusd.RLM_MODULE_OK if found.is_known else radiusd.RLM_MODULE_NOTFOUND), lists
+    return (
+        (radiusd.RLM_MODULE_OK if found.is_known else radiusd.RLM_MODULE_NOTFOUND),
+        found.reply,
+        (*found.passwords, found.mark),
+    )
 
 
 def _dynamic_client(node: _Node, pairs: Pairs) -> Result:

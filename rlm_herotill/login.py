@@ -89,26 +89,26 @@ class LoginDesk:
         login = self._find(access, request)
         if not _was_used(login.snapshot) and self._guesses.is_guessed_at(access.source):
             return self._make_wait(access)
-        marks: tuple[ReplyPair, ...] = ((LOGIN_ID, ":=", request.login_id),)
+        mark: ReplyPair = (LOGIN_ID, ":=", request.login_id)
         if login.snapshot is not None:
             passwords = password_pairs(login.snapshot.check)
             early = None if access.is_one_of_many else self._accept_early(login, login.snapshot)
             if early is not None:
-                return Found(passwords, (*marks, DECIDED), True, early.reply)
+                return Found(passwords, (DECIDED, ":=", request.login_id), True, early.reply)
             self._in_flight.put(request.login_id, login)
-            return Found(passwords, marks, True)
+            return Found(passwords, mark, True)
         self._in_flight.put(request.login_id, login)
         # Auth-Type Accept would end a conversation without its last word; the device would not believe it.
         admitted = (
             login.is_in_outage and self._settings.admits_unknown_in_outage and not access.is_one_of_many
         )
-        return Found((ACCEPT_UNSEEN,) if admitted else (), marks, admitted)
+        return Found((ACCEPT_UNSEEN,) if admitted else (), mark, admitted)
 
     def _make_wait(self, access: AccessRequest) -> Found:
         """Refuse whatever was typed, right or wrong: `rejected` says why."""
         login = stranger(access)._replace(is_made_to_wait=True)
         self._in_flight.put(login.request.login_id, login)
-        return Found((), ((LOGIN_ID, ":=", login.request.login_id),), False)
+        return Found((), (LOGIN_ID, ":=", login.request.login_id), False)
 
     def _answer_at_once(self, access: AccessRequest) -> Found | None:
         """Answer an ordinary login of an account that has not changed since its last one; None where that is not known."""
@@ -129,7 +129,7 @@ class LoginDesk:
             store.pending.note(request, now)
         timed = [(name, ":=", value) for name, value in answer.timed_pairs(request.login_id, now)]
         reply = (self._class_pair(request), *answer.pairs, *timed)
-        return Found(answer.passwords, ((LOGIN_ID, ":=", request.login_id), DECIDED), True, reply)
+        return Found(answer.passwords, (DECIDED, ":=", request.login_id), True, reply)
 
     def _accept_early(self, login: Login, snapshot: AccountSnapshot) -> Answer | None:
         """Accept an ordinary login now and save the second call: if the password is wrong, `rejected` takes it back.

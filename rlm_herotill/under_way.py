@@ -22,13 +22,13 @@ class Login(NamedTuple):
 
 
 class Found(NamedTuple):
-    """authorize's answer: the known good passwords, and what post-auth needs to find this login again.
+    """authorize's answer: the known good passwords, and by what mark post-auth finds this login again.
 
     `reply` is the Accept, where nothing is to be committed first; it holds if the password is right.
     """
 
     passwords: tuple[ReplyPair, ...]
-    request_pairs: tuple[ReplyPair, ...]
+    mark: ReplyPair
     is_known: bool
     reply: tuple[ReplyPair, ...] = ()
 

@@ -91,12 +91,11 @@ def test_before_instantiate_every_hook_fails_and_none_raises(hooks: Any) -> None
 def test_an_ordinary_login_is_accepted_in_authorize_and_taken_back_in_post_auth(
     hooks: Any, node: Any
 ) -> None:
-    code, lists = hooks.authorize(REQUEST)
+    code, reply, (_, mark) = hooks.authorize(REQUEST)
     assert code == 2
     # Unlang has put Message-Authenticator first; an ordinary login is decided here.
-    assert lists["reply"][0][0] == "Class"
-    passed_on = tuple((name, value) for name, _, value in lists["request"])
-    code, reply, _ = hooks.post_auth((*REQUEST, *passed_on, (SECTION, "reject")))
+    assert reply[0][0] == "Class"
+    code, reply, _ = hooks.post_auth((*REQUEST, (mark[0], mark[2]), (SECTION, "reject")))
     assert (code, [name for name, _, _ in reply]) == (8, ["Reply-Message"])
 
 
@@ -117,10 +116,9 @@ def test_r34_while_the_database_is_away_a_remembered_account_s_login_passes_both
 ) -> None:
     node.store.in_memory["student-1"] = node.store.accounts["student-1"]
     node.store.is_down = True
-    code, lists = hooks.authorize(REQUEST)
-    assert (code, lists["config"]) == (2, (("Cleartext-Password", ":=", "secret"),))
-    passed_on = tuple((name, value) for name, _, value in lists["request"])
-    code, reply, _ = hooks.post_auth((*REQUEST, *passed_on))
+    code, _, (password, mark) = hooks.authorize(REQUEST)
+    assert (code, password) == (2, ("Cleartext-Password", ":=", "secret"))
+    code, reply, _ = hooks.post_auth((*REQUEST, (mark[0], mark[2])))
     assert code == 2
     assert ("Session-Timeout", ":=", "600") in reply
 

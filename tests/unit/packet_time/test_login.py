@@ -21,12 +21,18 @@ from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import LoginDesk
 from rlm_herotill.settings import PacketTimeSettings
 from rlm_herotill.store import SnapshotStore
-from rlm_herotill.under_way import Answer
+from rlm_herotill.under_way import Answer, Found
 from tests.unit.packet_time.fakes import FakeJournal, FakeStore, student
 from tests.unit.rules.build import at, begun, grant
 
 SECRET = bytes(range(32))
 REQUEST = (("User-Name", "student-1"), (SOURCE, "192.0.2.1"), ("Calling-Station-Id", "phone"))
+
+
+def with_mark(pairs: Pairs, found: Found) -> Pairs:
+    """Return the request as post-auth gets it: unlang has moved the mark there."""
+    name, _, login_id = found.mark
+    return (*pairs, (name, login_id))
 
 
 class Desk:
@@ -47,15 +53,14 @@ class Desk:
 
     def authorize(self, pairs: Pairs = REQUEST) -> Pairs:
         """Return the request as post-auth sees it."""
-        found = self.desk.authorize(pairs)
-        return (*pairs, *((name, value) for name, _, value in found.request_pairs))
+        return with_mark(pairs, self.desk.authorize(pairs))
 
     def log_in(self, pairs: Pairs = REQUEST) -> Answer:
         """Send the right password; post-auth is asked only where authorize has not decided (sites-available/herotill)."""
         found = self.desk.authorize(pairs)
-        if DECIDED in found.request_pairs:
+        if found.mark[0] == DECIDED:
             return Answer(True, found.reply)
-        return self.desk.authenticated((*pairs, *((name, value) for name, _, value in found.request_pairs)))
+        return self.desk.authenticated(with_mark(pairs, found))
 
     def waiting(self) -> list[str | None]:
         """The logins that count as sessions until their Start."""
@@ -82,7 +87,7 @@ def test_authorize_hands_over_the_password_and_knows_a_stranger() -> None:
     assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
     stranger = desk.desk.authorize((("User-Name", "nobody"),))
     assert (stranger.is_known, stranger.passwords) == (False, ())
-    assert stranger.request_pairs[0][0] == LOGIN_ID
+    assert stranger.mark[0] == LOGIN_ID
 
 
 def test_an_accept_says_the_limits_in_the_nas_s_dialect_and_a_class_of_ours() -> None:
@@ -219,7 +224,7 @@ def test_an_accept_from_memory_needs_no_database() -> None:
 def test_an_ordinary_login_is_decided_in_authorize_and_a_wrong_password_takes_it_back() -> None:
     desk = Desk(student())
     pairs = desk.authorize()
-    assert DECIDED[0] in dict(pairs)
+    assert DECIDED in dict(pairs)
     assert len(desk.waiting()) == 1
     assert message(desk.desk.rejected(pairs)) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
     assert desk.waiting() == []
@@ -240,14 +245,14 @@ def test_r33_a_login_without_message_authenticator_is_noted() -> None:
 def test_what_must_be_committed_or_refused_waits_until_the_password_was_right() -> None:
     for one in (student(grants=()), student(grants=(grant(),))):
         found = Desk(one).desk.authorize(REQUEST)
-        assert DECIDED not in found.request_pairs
+        assert found.mark[0] == LOGIN_ID
         assert found.reply == ()
 
 
 def test_a_round_of_a_conversation_is_no_login_yet() -> None:
     desk = Desk(student())
     found = desk.desk.authorize((*REQUEST, ("EAP-Message", "0x02")))
-    assert DECIDED not in found.request_pairs
+    assert found.mark[0] == LOGIN_ID
     assert desk.journal.outcomes() == []
 
 
@@ -335,7 +340,7 @@ def test_r34_last_known_lets_in_who_was_fine_for_a_short_time() -> None:
     desk = in_outage()
     found = desk.desk.authorize(REQUEST)
     assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
-    assert DECIDED not in found.request_pairs
+    assert found.mark[0] == LOGIN_ID
     answer = desk.log_in()
     assert said(answer)["Session-Timeout"] == "600"
     assert said(answer)["Mikrotik-Total-Limit"] == str(2**30)
