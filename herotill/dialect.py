@@ -210,7 +210,8 @@ def _rate_text(saying: Saying, value: int) -> str:
 
 def _number(saying: Saying, value: int) -> str:
     """Return a number in the saying's unit; one that does not fit as the largest that does: stricter, never laxer."""
-    return str(min(max(value // saying.unit, 1), MAX_WORD))
+    units = value // saying.unit
+    return str(units if 0 < units <= MAX_WORD else min(max(units, 1), MAX_WORD))
 
 
 def _say_split(saying: Saying, reply: Reply) -> list[Pair]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zlib import crc32
 
 from herotill.grants import Grant, grant_ends_at
 from herotill.ladder import WHOLE, step_at
 from herotill.multiplier import PER_MILLE, carried_octets
 from herotill.policy import Counting, Ending, Rates, ServicePolicy
+
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,11 @@ def run_seconds(run: Sequence[Grant], now: datetime) -> int | None:
 
 def seconds_left(quota_seconds: int | None, ends_at: datetime | None, now: datetime) -> int | None:
     """Return the whole seconds until the quota is used or `ends_at` is reached, at least 1; None is unbounded."""
-    bounds = [] if quota_seconds is None else [quota_seconds]
-    if ends_at is not None:
-        # Rounded up: a session must not end before what was paid for; the daemon ends it to the second.
-        bounds.append(-int(-(ends_at - now).total_seconds() // 1))
-    return max(1, min(bounds)) if bounds else None
+    # Rounded up: a session must not end before what was paid for; the daemon ends it to the second.
+    seconds = None if ends_at is None else -((now - ends_at) // _SECOND)
+    if seconds is None or (quota_seconds is not None and quota_seconds < seconds):
+        seconds = quota_seconds
+    return None if seconds is None else max(1, seconds)
 
 
 def reply_for(policy: ServicePolicy, limits: Limits, seconds: int | None) -> Reply:

@@ -15,7 +15,14 @@ import radiusd
 
 from herotill.dialect import use_dialects
 from herotill.journal import ACCOUNTING, encode
-from rlm_herotill.attributes import MESSAGE_AUTHENTICATOR, SECTION, SOURCE, Pairs, escape, first, last
+from rlm_herotill.attributes import (
+    MESSAGE_AUTHENTICATOR,
+    SOURCE,
+    Pairs,
+    escape,
+    last,
+    parse_access_request,
+)
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import LoginDesk
 from rlm_herotill.settings import PacketTimeSettings, settings_from_config
@@ -68,11 +75,12 @@ def authorize(pairs: Pairs | None) -> Result:
 
 
 def _authorize(node: _Node, pairs: Pairs) -> Result:
-    if last(pairs, SECTION) == "dynamic-client":
-        return _dynamic_client(node, pairs)
-    if last(pairs, SECTION) == "status":
+    access = parse_access_request(pairs)
+    if access.section == "dynamic-client":
+        return _dynamic_client(node, access.source)
+    if access.section == "status":
         return radiusd.RLM_MODULE_OK  # a health check: that we are asked and answer is what it wants to know
-    found = node.desk.authorize(pairs)
+    found = node.desk.authorize(access)
     # Message-Authenticator is in the reply already, first: sites-available/herotill puts it there.
     return (
         (radiusd.RLM_MODULE_OK if found.is_known else radiusd.RLM_MODULE_NOTFOUND),
@@ -81,9 +89,8 @@ def _authorize(node: _Node, pairs: Pairs) -> Result:
     )
 
 
-def _dynamic_client(node: _Node, pairs: Pairs) -> Result:
+def _dynamic_client(node: _Node, address: str) -> Result:
     """Answer from memory whether this source is one of our NASes (sites-available/herotill-clients)."""
-    address = first(pairs, SOURCE)
     nas = node.store.nases.find(address)
     if nas is None:
         _complain(
@@ -113,9 +120,10 @@ def post_auth(pairs: Pairs | None) -> Result:
 
 
 def _post_auth(node: _Node, pairs: Pairs) -> Result:
-    if last(pairs, SECTION) == "reject":
-        return radiusd.RLM_MODULE_UPDATED, node.desk.rejected(pairs).reply, ()
-    answer: Answer = node.desk.authenticated(pairs)
+    access = parse_access_request(pairs)
+    if access.section == "reject":
+        return radiusd.RLM_MODULE_UPDATED, node.desk.rejected(access).reply, ()
+    answer: Answer = node.desk.authenticated(access)
     return (radiusd.RLM_MODULE_OK if answer.accepted else radiusd.RLM_MODULE_REJECT), answer.reply, ()
 
 

@@ -32,11 +32,8 @@ from rlm_herotill.attributes import (
     DECIDED,
     LOGIN_ID,
     AccessRequest,
-    Pairs,
     ReplyPair,
-    last,
     login_request,
-    parse_access_request,
     password_pairs,
 )
 from rlm_herotill.database import Unavailable
@@ -52,6 +49,7 @@ from rlm_herotill.under_way import (
     Login,
     accepted_before,
     login_under_way,
+    ordinary_accept,
     reason_of_rejection,
     stranger,
 )
@@ -78,9 +76,8 @@ class LoginDesk:
         self._in_flight = Recent[Login](IN_FLIGHT_LIMIT)
         self._guesses = Guesses()
 
-    def authorize(self, pairs: Pairs) -> Found:
+    def authorize(self, access: AccessRequest) -> Found:
         """Find the account; while the database is away, as it was known last."""
-        access = parse_access_request(pairs)
         if self._guesses.must_wait(access.source, access.calling_station_id):
             return self._make_wait(access)
         if not access.is_one_of_many and (found := self._answer_at_once(access)) is not None:
@@ -122,13 +119,11 @@ class LoginDesk:
         if not answer.accept.has_room_for(device, store.pending.others(access.username, device, now)):
             return None
         request = login_request(access)
-        login = login_under_way(access, request, snapshot, is_from_memory=True)
-        if not self._record(login, True, Reason.ACCEPTED):
+        if not self._write(access.source, ordinary_accept(access, request.login_id)):
             return None
         if answer.accept.max_sessions is not None:
             store.pending.note(request, now)
-        timed = [(name, ":=", value) for name, value in answer.timed_pairs(request.login_id, now)]
-        reply = (self._class_pair(request), *answer.pairs, *timed)
+        reply = (self._class_pair(request), *answer.pairs, *answer.timed_pairs(request.login_id, now))
         return Found(answer.passwords, (DECIDED, ":=", request.login_id), True, reply)
 
     def _accept_early(self, login: Login, snapshot: AccountSnapshot) -> Answer | None:
@@ -156,9 +151,8 @@ class LoginDesk:
             )
         return login_under_way(access, request, snapshot, is_from_memory=is_from_memory)
 
-    def rejected(self, pairs: Pairs) -> Answer:
+    def rejected(self, access: AccessRequest) -> Answer:
         """Say why FreeRADIUS refused, unless we refused ourselves and said so."""
-        access = parse_access_request(pairs)
         if access.login_id:
             is_accepted = access.is_decided
             login = accepted_before(access) if is_accepted else self._in_flight.pop(access.login_id)
@@ -173,11 +167,11 @@ class LoginDesk:
         # authorize failed before it knew the login.
         return self._refuse(stranger(access), Reason.UNAVAILABLE)
 
-    def authenticated(self, pairs: Pairs) -> Answer:
+    def authenticated(self, access: AccessRequest) -> Answer:
         """Decide a login whose password was right."""
-        login = self._in_flight.pop(last(pairs, LOGIN_ID))
+        login = self._in_flight.pop(access.login_id)
         if login is None:
-            return self._refuse(stranger(parse_access_request(pairs)), Reason.UNKNOWN_USER)
+            return self._refuse(stranger(access), Reason.UNKNOWN_USER)
         if login.snapshot is None:
             return self._admit_unknown(login)
         decision, snapshot = self._decide(login, login.snapshot)
@@ -272,8 +266,11 @@ class LoginDesk:
             login.is_accepted,
             login.is_unsigned,
         )
+        return self._write(request.nas_address, record)
+
+    def _write(self, nas_address: str, record: LoginRecord) -> bool:
         try:
-            self._journal.append(encode_login(time.time_ns() // 1000, request.nas_address, record))
+            self._journal.append(encode_login(time.time_ns() // 1000, nas_address, record))
         except OSError as error:
             self._complain(f"the journal cannot be written, so nobody can log in: {error}")
             return False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from herotill.dialect import Dialect, Pair, render, render_timed
+from herotill.dialect import Dialect, render, render_timed
 from herotill.reply import Reply, carried_reply, spread_interval
 from herotill.snapshot import AccountSnapshot, Row
 from herotill.standing import StandingAccept, standing_accept
@@ -28,11 +28,12 @@ class StandingAnswer:
     passwords: tuple[ReplyPair, ...]
     pairs: tuple[ReplyPair, ...]
 
-    def timed_pairs(self, login_id: str, now: datetime) -> list[Pair]:
+    def timed_pairs(self, login_id: str, now: datetime) -> list[ReplyPair]:
         """Return how long this login's session may last and how often it reports."""
         interval = self.accept.reply.interim_interval_seconds
         spread = None if interval is None else spread_interval(interval, login_id)
-        return render_timed(self.dialect, self.accept.session_seconds(now), spread)
+        timed = render_timed(self.dialect, self.accept.session_seconds(now), spread)
+        return [(name, ":=", value) for name, value in timed]
 
 
 @dataclass(frozen=True, slots=True)

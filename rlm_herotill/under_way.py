@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from herotill.decision import LoginRequest
+from herotill.journal import LoginRecord
 from herotill.reasons import Reason
 from herotill.snapshot import AccountSnapshot
 from rlm_herotill.attributes import AccessRequest, ReplyPair, login_request
@@ -53,6 +54,20 @@ def accepted_before(access: AccessRequest) -> Login:
     """Return the login that authorize accepted: what it needs to be taken back is in the request still."""
     request = login_request(access)._replace(login_id=access.login_id)
     return login_under_way(access, request, None, is_from_memory=True)._replace(is_accepted=True)
+
+
+def ordinary_accept(access: AccessRequest, login_id: str) -> LoginRecord:
+    """Return what is journalled of a login that is answered at once."""
+    return LoginRecord(
+        access.username,
+        True,
+        Reason.ACCEPTED,
+        login_id,
+        access.calling_station_id,
+        access.called_station_id,
+        False,
+        access.is_unsigned,
+    )
 
 
 def stranger(access: AccessRequest) -> Login:

@@ -28,7 +28,7 @@ def typed(name: str, device: str = "phone", nas: str = NAS) -> Pairs:
 
 
 def fail(desk: Desk, name: str, device: str = "phone") -> str:
-    return message(desk.desk.rejected(desk.authorize(typed(name, device))))
+    return message(desk.reject(desk.authorize(typed(name, device))))
 
 
 def test_r10_a_device_that_fails_too_often_waits_whatever_it_types() -> None:
@@ -36,7 +36,7 @@ def test_r10_a_device_that_fails_too_often_waits_whatever_it_types() -> None:
     said = {fail(desk, name) for name in ("nobody", "student-1") * (DEVICE_FAILURES // 2)}
     assert len(said) == 1, "a wrong code and a wrong password sound the same"
     for name in ("student-1", "nobody"):
-        found = desk.desk.authorize(typed(name))
+        found = desk.find(typed(name))
         assert (found.is_known, found.passwords) == (False, ())
         assert fail(desk, name) == WAIT
     assert desk.log_in(typed("student-1", "laptop")).accepted

@@ -16,7 +16,7 @@ from herotill.policy import Outage, ServicePolicy, Sharing
 from herotill.reasons import REPLY_MESSAGES, Reason
 from herotill.snapshot import AccountSnapshot, Row
 from rlm_herotill import login
-from rlm_herotill.attributes import ACCEPT_UNSEEN, DECIDED, LOGIN_ID, SOURCE, Pairs
+from rlm_herotill.attributes import ACCEPT_UNSEEN, DECIDED, LOGIN_ID, SOURCE, Pairs, parse_access_request
 from rlm_herotill.journal import JournalWriter
 from rlm_herotill.login import LoginDesk
 from rlm_herotill.settings import PacketTimeSettings
@@ -53,14 +53,26 @@ class Desk:
 
     def authorize(self, pairs: Pairs = REQUEST) -> Pairs:
         """Return the request as post-auth sees it."""
-        return with_mark(pairs, self.desk.authorize(pairs))
+        return with_mark(pairs, self.find(pairs))
+
+    def find(self, pairs: Pairs = REQUEST) -> Found:
+        """Ask authorize."""
+        return self.desk.authorize(parse_access_request(pairs))
+
+    def reject(self, pairs: Pairs) -> Answer:
+        """Let FreeRADIUS refuse what authorize has seen."""
+        return self.desk.rejected(parse_access_request(pairs))
+
+    def authenticate(self, pairs: Pairs) -> Answer:
+        """Let FreeRADIUS find the password right."""
+        return self.desk.authenticated(parse_access_request(pairs))
 
     def log_in(self, pairs: Pairs = REQUEST) -> Answer:
         """Send the right password; post-auth is asked only where authorize has not decided (sites-available/herotill)."""
-        found = self.desk.authorize(pairs)
+        found = self.find(pairs)
         if found.mark[0] == DECIDED:
             return Answer(True, found.reply)
-        return self.desk.authenticated(with_mark(pairs, found))
+        return self.authenticate(with_mark(pairs, found))
 
     def waiting(self) -> list[str | None]:
         """The logins that count as sessions until their Start."""
@@ -82,10 +94,10 @@ def message(answer: Answer) -> str:
 
 def test_authorize_hands_over_the_password_and_knows_a_stranger() -> None:
     desk = Desk(student())
-    found = desk.desk.authorize(REQUEST)
+    found = desk.find()
     assert found.is_known
     assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
-    stranger = desk.desk.authorize((("User-Name", "nobody"),))
+    stranger = desk.find((("User-Name", "nobody"),))
     assert (stranger.is_known, stranger.passwords) == (False, ())
     assert stranger.mark[0] == LOGIN_ID
 
@@ -174,7 +186,7 @@ def test_a_row_of_the_operator_s_does_not_change_what_is_metered() -> None:
 
 def test_r8_a_wrong_password_starts_and_grants_nothing() -> None:
     desk = Desk(student(grants=(grant(seconds_after_first_use=60),)))
-    answer = desk.desk.rejected(desk.authorize())
+    answer = desk.reject(desk.authorize())
     assert message(answer) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
     assert desk.store.prepared == []
     assert desk.journal.outcomes() == [(False, "bad-credentials")]
@@ -182,7 +194,7 @@ def test_r8_a_wrong_password_starts_and_grants_nothing() -> None:
 
 def test_r10_a_stranger_hears_what_a_wrong_password_hears() -> None:
     desk = Desk()
-    answer = desk.desk.rejected(desk.authorize())
+    answer = desk.reject(desk.authorize())
     assert message(answer) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
     assert desk.reason() == "unknown-user"
 
@@ -191,18 +203,18 @@ def test_our_own_refusal_is_said_and_journalled_once() -> None:
     """FreeRADIUS calls post-auth again after a reject of post-auth."""
     desk = Desk(student(grants=()))
     pairs = desk.authorize()
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.NO_CREDIT]
-    assert desk.desk.rejected(pairs) == Answer(None, ())
+    assert message(desk.authenticate(pairs)) == REPLY_MESSAGES[Reason.NO_CREDIT]
+    assert desk.reject(pairs) == Answer(None, ())
     assert desk.journal.outcomes() == [(False, "no-credit")]
 
 
 def test_where_authorize_found_nobody_out_the_reject_says_so() -> None:
     desk = Desk()
-    assert message(desk.desk.rejected(REQUEST)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert message(desk.reject(REQUEST)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
 
 
 def test_an_authenticated_login_we_never_saw_is_refused() -> None:
-    assert message(Desk(student()).desk.authenticated(REQUEST)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
+    assert message(Desk(student()).authenticate(REQUEST)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
 
 
 def test_a_refusal_from_memory_is_believed_only_after_the_database_was_asked() -> None:
@@ -226,7 +238,7 @@ def test_an_ordinary_login_is_decided_in_authorize_and_a_wrong_password_takes_it
     pairs = desk.authorize()
     assert DECIDED in dict(pairs)
     assert len(desk.waiting()) == 1
-    assert message(desk.desk.rejected(pairs)) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
+    assert message(desk.reject(pairs)) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
     assert desk.waiting() == []
     assert desk.journal.outcomes() == [(True, "accepted"), (False, "bad-credentials")]
     accepted, corrected = (body for _, _, _, body in desk.journal.records)
@@ -244,14 +256,14 @@ def test_r33_a_login_without_message_authenticator_is_noted() -> None:
 
 def test_what_must_be_committed_or_refused_waits_until_the_password_was_right() -> None:
     for one in (student(grants=()), student(grants=(grant(),))):
-        found = Desk(one).desk.authorize(REQUEST)
+        found = Desk(one).find()
         assert found.mark[0] == LOGIN_ID
         assert found.reply == ()
 
 
 def test_a_round_of_a_conversation_is_no_login_yet() -> None:
     desk = Desk(student())
-    found = desk.desk.authorize((*REQUEST, ("EAP-Message", "0x02")))
+    found = desk.find((*REQUEST, ("EAP-Message", "0x02")))
     assert found.mark[0] == LOGIN_ID
     assert desk.journal.outcomes() == []
 
@@ -261,7 +273,7 @@ def test_a_deleted_account_is_unknown() -> None:
     desk.remember(grants=())
     pairs = desk.authorize()
     desk.store.accounts.clear()
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
+    assert message(desk.authenticate(pairs)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
 
 
 def test_r17_an_allocation_is_granted_its_clock_started_and_the_login_accepted() -> None:
@@ -311,8 +323,8 @@ def test_logins_that_never_come_back_are_forgotten(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(login, "IN_FLIGHT_LIMIT", 2)
     desk = Desk(student(grants=(grant(),)))
     oldest, *others = (desk.authorize() for _ in range(5))
-    assert message(desk.desk.authenticated(oldest)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
-    assert all(desk.desk.authenticated(pairs).accepted for pairs in others[-2:])
+    assert message(desk.authenticate(oldest)) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
+    assert all(desk.authenticate(pairs).accepted for pairs in others[-2:])
 
 
 def test_a_grant_that_expires_between_authorize_and_post_auth_lets_nobody_in(
@@ -322,7 +334,7 @@ def test_a_grant_that_expires_between_authorize_and_post_auth_lets_nobody_in(
     desk = Desk(student(grants=(grant(expires_at=soon),)))
     pairs = desk.authorize()
     monkeypatch.setattr(login, "_now", lambda: soon)
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.EXPIRED]
+    assert message(desk.authenticate(pairs)) == REPLY_MESSAGES[Reason.EXPIRED]
 
 
 # -- the database is away (rule R34)
@@ -338,7 +350,7 @@ def in_outage(outage: Outage = Outage.LAST_KNOWN, **changes: Any) -> Desk:
 
 def test_r34_last_known_lets_in_who_was_fine_for_a_short_time() -> None:
     desk = in_outage()
-    found = desk.desk.authorize(REQUEST)
+    found = desk.find()
     assert found.passwords == (("Cleartext-Password", ":=", "secret"),)
     assert found.mark[0] == LOGIN_ID
     answer = desk.log_in()
@@ -372,7 +384,7 @@ def test_r34_open_lets_in_whoever_knows_the_password() -> None:
 @pytest.mark.parametrize("outage", list(Outage))
 def test_r34_a_wrong_password_stays_wrong(outage: Outage) -> None:
     desk = in_outage(outage)
-    answer = desk.desk.rejected(desk.authorize())
+    answer = desk.reject(desk.authorize())
     assert message(answer) == REPLY_MESSAGES[Reason.BAD_CREDENTIALS]
     assert desk.journal.outcomes() == [(False, "bad-credentials")]
 
@@ -388,7 +400,7 @@ def test_r34_a_database_that_goes_away_between_the_two_hooks_leaves_it_to_the_po
     desk.remember(grants=())
     pairs = desk.authorize()
     desk.store.is_down = True
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.NO_CREDIT]
+    assert message(desk.authenticate(pairs)) == REPLY_MESSAGES[Reason.NO_CREDIT]
     assert len(desk.complaints) == 1
 
 
@@ -396,7 +408,7 @@ def test_r34_a_preparation_that_meets_the_outage_is_left_to_the_policy() -> None
     desk = Desk(student(grants=(grant(),), policy=ServicePolicy(outage=Outage.OPEN)))
     pairs = desk.authorize()
     desk.store.is_down = True
-    answer = desk.desk.authenticated(pairs)
+    answer = desk.authenticate(pairs)
     assert said(answer)["Session-Timeout"] == "600"
     assert desk.reason() == "outage"
 
@@ -422,16 +434,16 @@ def test_r34_a_row_of_the_operator_s_does_not_lengthen_the_session() -> None:
 def test_r34_whom_nobody_remembers_is_refused_and_told_that_it_is_a_disturbance() -> None:
     desk = in_outage()
     stranger = (("User-Name", "student-2"), (SOURCE, "192.0.2.1"))
-    found = desk.desk.authorize(stranger)
+    found = desk.find(stranger)
     assert (found.is_known, found.passwords) == (False, ())
-    assert message(desk.desk.rejected(desk.authorize(stranger))) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert message(desk.reject(desk.authorize(stranger))) == REPLY_MESSAGES[Reason.UNAVAILABLE]
     assert desk.reason() == "unavailable"
 
 
 def test_r34_whom_nobody_remembers_is_let_in_where_the_operator_said_so() -> None:
     desk = Desk(admits_unknown_in_outage=True, outage_session_seconds=120)
     desk.store.is_down = True
-    found = desk.desk.authorize(REQUEST)
+    found = desk.find()
     assert (found.is_known, found.passwords) == (True, (ACCEPT_UNSEEN,))
     answer = desk.log_in()
     assert said(answer)["Session-Timeout"] == "120"
@@ -440,7 +452,7 @@ def test_r34_whom_nobody_remembers_is_let_in_where_the_operator_said_so() -> Non
 
 def test_r34_open_house_for_strangers_ends_with_the_outage() -> None:
     desk = Desk(admits_unknown_in_outage=True)
-    found = desk.desk.authorize(REQUEST)
+    found = desk.find()
     assert (found.is_known, found.passwords) == (False, ())
     assert message(desk.log_in()) == REPLY_MESSAGES[Reason.UNKNOWN_USER]
 
@@ -454,4 +466,4 @@ def test_r34_without_a_journal_nobody_is_let_in_even_by_an_open_house() -> None:
     desk = in_outage(Outage.OPEN)
     pairs = desk.authorize()
     desk.journal.is_full = True
-    assert message(desk.desk.authenticated(pairs)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
+    assert message(desk.authenticate(pairs)) == REPLY_MESSAGES[Reason.UNAVAILABLE]
