@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -68,6 +69,20 @@ class Damaged:
 def encode(kind: str, received_at_us: int, nas_address: str, body: Sequence[Any] | dict[str, Any]) -> bytes:
     """Return the journal line of one record."""
     return _line(_encode_json((kind, received_at_us, nas_address, body)).encode())
+
+
+def encode_accounting(received_at_us: int, nas_address: str, pairs: Sequence[tuple[str, str]]) -> bytes:
+    """Return the journal line of one packet's attributes: what `encode` makes of them, at two thirds of its cost."""
+    body = "],".join([_opened(name) + _quote(text) for name, text in pairs])
+    return _line(
+        f'["{ACCOUNTING}",{received_at_us},{_quote(nas_address)},[{body}{"]" if pairs else ""}]]'.encode()
+    )
+
+
+@lru_cache(maxsize=4096)
+def _opened(name: str) -> str:
+    """Return how the pair of an attribute begins; a NAS sends the same names again and again."""
+    return f"[{_quote(name)},"
 
 
 def encode_login(received_at_us: int, nas_address: str, login: LoginRecord) -> bytes:

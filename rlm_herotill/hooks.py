@@ -14,7 +14,7 @@ from typing import Any
 import radiusd
 
 from herotill.dialect import use_dialects
-from herotill.journal import ACCOUNTING, encode
+from herotill.journal import encode_accounting
 from rlm_herotill.attributes import (
     MESSAGE_AUTHENTICATOR,
     SOURCE,
@@ -134,7 +134,7 @@ def accounting(pairs: Pairs | None) -> Result:
         packet = pairs or ()
         nas_address = last(packet, SOURCE)
         received_at_us = time.time_ns() // 1000
-        position = node.journal.append(encode(ACCOUNTING, received_at_us, nas_address, packet))
+        position = node.journal.append(encode_accounting(received_at_us, nas_address, packet))
         node.store.note_accounting(position, received_at_us, nas_address, packet)
     except OSError as error:
         _complain(f"the journal cannot be written, so the NAS is not answered and will send again: {error}")

@@ -17,6 +17,7 @@ from herotill.journal import (
     decode_line,
     decode_lines,
     encode,
+    encode_accounting,
     encode_login,
 )
 
@@ -145,3 +146,8 @@ def test_a_login_is_written_as_any_record_is(
         body["unsigned"] = True
     record = LoginRecord(user, ok, reason, login, calling, called, corrects, unsigned)
     assert encode_login(7, nas, record) == encode(LOGIN, 7, nas, body)
+
+
+@given(nas=texts, pairs=pairs)
+def test_a_packet_is_written_as_any_record_is(nas: str, pairs: list[tuple[str, str]]) -> None:
+    assert encode_accounting(7, nas, pairs) == encode(ACCOUNTING, 7, nas, pairs)
