@@ -29,6 +29,18 @@ SERVER_NAME = "radius"
 SHOWN_CERTIFICATE, SHOWN_KEY = "certs/herotill/server.pem", "certs/herotill/server.key"
 """Where they lie below raddb, as mods-available/herotill_eap has it."""
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
@@ -95,6 +107,7 @@ def _new_authority(now: datetime) -> tuple[bytes, rsa.RSAPrivateKey]:
     name = _name(f"{NAME} authority")
     made = _begun(name, name, key, now, AUTHORITY_LASTS)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    made = made.add_extension(_SIGNS_CERTIFICATES, critical=True)
     return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), key
 
 
@@ -110,6 +123,9 @@ def _new_server(authority: tuple[Path, Path], now: datetime) -> tuple[bytes, rsa
     made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    # Strict devices look for their authority by it (RFC 5280 §4.2.1.1).
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    made = made.add_extension(identifier, critical=False)
     signed = made.sign(issuer_key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM) + authority_pem, key
 
@@ -126,6 +142,7 @@ def _begun(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + lasts)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 

@@ -34,6 +34,7 @@ class TtlsSupplicant:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = ssl.create_default_context(cafile=str(self.authority))
         context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 is by itself, and some devices
         tunnel = context.wrap_bio(incoming, outgoing, server_hostname="radius")
         code, eap = self._ask(struct.pack("!BBHB", 2, 0, 14, IDENTITY) + b"anonymous")
         code, eap = self._ask(struct.pack("!BBHBB", 2, eap[1], 6, NAK, TTLS))

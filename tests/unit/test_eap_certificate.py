@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
 
 from herotill.errors import InvalidValue
 from sync_daemon.doctor.eap import judge_certificate
 from sync_daemon.doctor.findings import Health
 from sync_daemon.eap_certificate import (
     SERVER_LASTS,
+    SERVER_NAME,
     SHOWN_CERTIFICATE,
     SHOWN_KEY,
     operators_certificate,
@@ -42,6 +44,15 @@ def test_the_server_is_vouched_for_by_its_authority_which_comes_along(made: Path
     server.verify_directly_issued_by(authority)
     assert shown.expires_at == NOW + SERVER_LASTS
     assert shown.is_own
+
+
+def test_a_strict_device_is_content_with_it(made: Path) -> None:
+    """RFC 5280 and what browsers ask beyond it; Python 3.13 refuses a certificate without its authority's key identifier."""
+    server, authority = x509.load_pem_x509_certificates(own_certificate(made, NOW).certificate_pem)
+    device = (
+        PolicyBuilder().store(Store([authority])).time(NOW).build_server_verifier(x509.DNSName(SERVER_NAME))
+    )
+    assert device.verify(server, []) == [server, authority]
 
 
 def test_keys_are_nobody_elses(made: Path) -> None:
