@@ -1,6 +1,7 @@
 """docker/compose.regions.yaml: one set of books, two regions with a RADIUS database, a node and a daemon each (rule R30)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -63,11 +64,20 @@ def test_r30_each_region_has_its_own_customers_and_lives_on_without_the_books(
 
 
 def _login(compose: Compose, router: str, server: str, user: str) -> str:
+    """Log in by hand at a router, whose own container is started again between two of its sessions."""
     options = f"--server {server} --secret-file /run/secrets/nas/nas-secret"
     command = (
         f"herotill-nas login {user} {options} --password-file /run/secrets/nas/subscriber-password; true"
     )
-    return compose.run("exec", "-T", router, "sh", "-c", command)
+    said: list[str] = []
+
+    def is_said() -> bool:
+        with suppress(AssertionError):
+            said.append(compose.run("exec", "-T", router, "sh", "-c", command))
+        return bool(said)
+
+    wait_until(is_said, lambda: compose.run("ps"))
+    return said[0]
 
 
 def _use(compose: Compose, region: str, database: str = "") -> int:
